@@ -1,0 +1,62 @@
+-- Last: grant_reader, grant_operator, and nothing to PUBLIC.
+
+CREATE FUNCTION gn_harvest.grant_views(role name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) THEN
+        RAISE EXCEPTION 'role "%" does not exist', role
+            USING ERRCODE = 'undefined_object', HINT = format('CREATE ROLE %I;', role);
+    END IF;
+    EXECUTE format('GRANT USAGE ON SCHEMA gn_harvest TO %I', role);
+    EXECUTE format('GRANT SELECT ON gn_harvest.run_history, gn_harvest.run_progress, gn_harvest.source_status,
+        gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict TO %I', role);
+    -- Views check the functions that they call against who reads them.
+    EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.visible_source(name), gn_harvest.sees_everything(name),
+        gn_harvest.working_source(integer), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text) TO %I', role);
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.grant_views(name) IS 'What readers and operators have in common.';
+
+CREATE FUNCTION gn_harvest.grant_reader(role name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM gn_harvest.grant_views(role);
+    INSERT INTO gn_harvest.reader VALUES (role) ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.grant_reader(name) IS 'Lets a role read the views, every source of them. Secrets are in none.';
+
+CREATE FUNCTION gn_harvest.grant_operator(role name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM gn_harvest.grant_views(role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.add_source, gn_harvest.alter_source, gn_harvest.set_credentials,
+        gn_harvest.pause_source, gn_harvest.resume_source, gn_harvest.drop_source, gn_harvest.check_source,
+        gn_harvest.run, gn_harvest.run_all, gn_harvest.retry_rejected, gn_harvest.discard_rejected,
+        gn_harvest.cancel, gn_harvest.is_running, gn_harvest.wait_for,
+        gn_harvest.map_value, gn_harvest.unmap_value, gn_harvest.map_field,
+        gn_harvest.target_columns, gn_harvest.mappable_columns TO %I', role);
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.grant_operator(name) IS 'Lets a role connect sources, run and manage those that it owns, and read the views of them. Its runs write with its own rights: grant it what the target needs.';
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA gn_harvest FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA gn_harvest FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA gn_harvest FROM PUBLIC;
+
+-- Settings, history and lineage survive pg_dump.
+DO $$
+DECLARE
+    kept pg_catalog.regclass;
+BEGIN
+    FOR kept IN
+        SELECT c.oid FROM pg_catalog.pg_class c
+        WHERE c.relnamespace = 'gn_harvest'::pg_catalog.regnamespace AND c.relkind IN ('r', 'S')
+    LOOP
+        PERFORM pg_catalog.pg_extension_config_dump(kept, '');
+    END LOOP;
+END
+$$;

@@ -1,0 +1,67 @@
+-- Lineage: which row of the target came from which record of which source, and what it looked like.
+
+CREATE TABLE gn_harvest.harvested (
+    source_id       integer NOT NULL,
+    key_number      bigint,
+    source_key      text,
+    uuid            uuid,
+    id_synthese     bigint,
+    attributes_hash uuid,
+    geometry_hash   uuid,
+    first_run       bigint  NOT NULL,
+    last_run        bigint  NOT NULL,
+    deleted_run     bigint,
+    deleted_at      timestamptz
+) WITH (fillfactor = 90);
+-- Numeric keys, the common case, live in one lean index; the others in the second.
+CREATE UNIQUE INDEX harvested_key_number_idx ON gn_harvest.harvested (source_id, key_number);
+CREATE UNIQUE INDEX harvested_source_key_idx ON gn_harvest.harvested (source_id, source_key) WHERE key_number IS NULL;
+CREATE INDEX harvested_uuid_idx ON gn_harvest.harvested (uuid);
+COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target, hashes of what was written, the runs that wrote it first and last. A null key: its key now names another record and its own new key has not come yet.';
+
+CREATE TABLE gn_harvest.value_mapping (
+    id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source_id    integer REFERENCES gn_harvest.source ON DELETE CASCADE,
+    column_name  text    NOT NULL,
+    source_value text    NOT NULL,
+    local_value  text,
+    set_by       name    NOT NULL,
+    set_at       timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX value_mapping_key ON gn_harvest.value_mapping (coalesce(source_id, 0), column_name, source_value);
+COMMENT ON TABLE gn_harvest.value_mapping IS 'Decisions of map_value: a value of a source stands for a local one. Without source: for every source.';
+
+CREATE TABLE gn_harvest.field_mapping (
+    source_id     integer NOT NULL REFERENCES gn_harvest.source ON DELETE CASCADE,
+    target_column text    NOT NULL,
+    source_column text,
+    constant      text,
+    set_by        name    NOT NULL,
+    set_at        timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (source_id, target_column),
+    CONSTRAINT column_or_constant CHECK (num_nonnulls(source_column, constant) = 1)
+);
+COMMENT ON TABLE gn_harvest.field_mapping IS 'Decisions of map_field: a column of the export, or a constant, fills a column of the target.';
+
+CREATE TABLE gn_harvest.unmapped (
+    source_id    integer     NOT NULL REFERENCES gn_harvest.source ON DELETE CASCADE,
+    column_name  text        NOT NULL,
+    source_value text        NOT NULL,
+    occurrences  bigint      NOT NULL,
+    first_run    bigint      NOT NULL,
+    last_run     bigint      NOT NULL,
+    first_seen   timestamptz NOT NULL DEFAULT now(),
+    last_seen    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (source_id, column_name, source_value)
+);
+COMMENT ON TABLE gn_harvest.unmapped IS 'Values that the local referentials do not know, with how often they came.';
+
+-- drop_source keeps the lineage: a source of the same name that comes back takes its rows back.
+CREATE TABLE gn_harvest.former_source (
+    source_id  integer     PRIMARY KEY,
+    name       text        NOT NULL,
+    id_source  integer     NOT NULL,
+    dropped_at timestamptz NOT NULL DEFAULT now(),
+    dropped_by name        NOT NULL
+);
+COMMENT ON TABLE gn_harvest.former_source IS 'Sources that were dropped and whose observations stayed: name and row in gn_synthese.t_sources, so that one connected again takes its rows back.';

@@ -1,0 +1,211 @@
+-- Sources: a partner's GeoNature export, how to read it and what to do with what it gives.
+
+CREATE TABLE gn_harvest.source (
+    id                   integer     GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name                 text        NOT NULL UNIQUE,
+    url                  text        NOT NULL,
+    export_id            integer     NOT NULL,
+    metadata_export_id   integer,
+    organism             text,
+    organism_uuid        uuid,
+    format               text        NOT NULL DEFAULT 'auto',
+    filters              jsonb       NOT NULL DEFAULT '{}',
+    key_column           text,
+    date_column          text,
+    connections          integer     NOT NULL DEFAULT 2,
+    page_size            integer     NOT NULL DEFAULT 1000,
+    uncapped_pages       boolean     NOT NULL DEFAULT false,
+    retry_budget         integer     NOT NULL DEFAULT 20,
+    look_back            interval    NOT NULL DEFAULT '3 hours',
+    allowed_hours        text,
+    pause_after_failures integer     NOT NULL DEFAULT 5,
+    protected_columns    text[]      NOT NULL DEFAULT '{}',
+    on_unknown_value     text        NOT NULL DEFAULT 'default',
+    on_uuid_conflict     text        NOT NULL DEFAULT 'reject',
+    priority             integer     NOT NULL DEFAULT 100,
+    ca_certificate       text,
+    enabled              boolean     NOT NULL DEFAULT true,
+    owner                name        NOT NULL,
+    created_at           timestamptz NOT NULL DEFAULT now(),
+    altered_at           timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE gn_harvest.source IS 'One row a source: where it is, how it is read, what is done with what it gives. Written by add_source and alter_source.';
+COMMENT ON COLUMN gn_harvest.source.owner IS 'Role as which its runs write into the target. A name, so that it survives a dump.';
+
+-- Facts that runs learn; apart from the settings so that a run never waits for an alter_source.
+CREATE TABLE gn_harvest.source_state (
+    source_id            integer     PRIMARY KEY REFERENCES gn_harvest.source ON DELETE CASCADE,
+    id_source            integer,
+    watermark            text,
+    watermark_column     text,
+    export_columns       text[],
+    column_formats       jsonb       NOT NULL DEFAULT '{}',
+    observations         bigint      NOT NULL DEFAULT 0,
+    consecutive_failures integer     NOT NULL DEFAULT 0,
+    paused_reason        text,
+    last_success_at      timestamptz,
+    last_full_at         timestamptz
+);
+COMMENT ON TABLE gn_harvest.source_state IS 'What runs have learnt of a source: its row in gn_synthese.t_sources, its watermark (as the source wrote it), its columns, counts.';
+
+CREATE TABLE gn_harvest.credential (
+    source_id integer PRIMARY KEY REFERENCES gn_harvest.source ON DELETE CASCADE,
+    login     text,
+    password  text,
+    token     text,
+    set_at    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT one_way_in CHECK (num_nonnulls(login, token) = 1 AND (login IS NULL) = (password IS NULL))
+);
+COMMENT ON TABLE gn_harvest.credential IS 'Secrets of sources. Granted to nobody: only runs read it.';
+
+CREATE TABLE gn_harvest.reader (
+    role name PRIMARY KEY
+);
+COMMENT ON TABLE gn_harvest.reader IS 'Roles that see every source in the views (grant_reader); other roles see the sources whose owner they are.';
+
+-- Who is asking, also inside SECURITY DEFINER functions.
+CREATE FUNCTION gn_harvest.caller() RETURNS name
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+AS $$
+    SELECT CASE WHEN pg_catalog.current_setting('role') = 'none'
+                THEN session_user
+                ELSE pg_catalog.current_setting('role')::name END
+$$;
+COMMENT ON FUNCTION gn_harvest.caller() IS 'The role that called, as SET ROLE left it.';
+
+CREATE FUNCTION gn_harvest.may_manage(asking name, owner name) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = asking AND rolsuper)
+        OR EXISTS (SELECT FROM pg_catalog.pg_roles o, pg_catalog.pg_roles a
+                   WHERE o.rolname = owner AND a.rolname = asking
+                     AND pg_catalog.pg_has_role(a.oid, o.oid, 'MEMBER'))
+$$;
+COMMENT ON FUNCTION gn_harvest.may_manage(name, name) IS 'Whether a role may manage the sources of an owner: a superuser, or a member of the owner.';
+
+CREATE FUNCTION gn_harvest.visible_source(asking name) RETURNS SETOF integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT s.id
+    FROM gn_harvest.source s
+    WHERE EXISTS (SELECT FROM gn_harvest.reader r JOIN pg_roles o ON o.rolname = r.role
+                                                  JOIN pg_roles a ON a.rolname = asking
+                  WHERE pg_has_role(a.oid, o.oid, 'MEMBER'))
+       OR gn_harvest.may_manage(asking, s.owner)
+$$;
+COMMENT ON FUNCTION gn_harvest.visible_source(name) IS 'Sources that a role may see: all for a reader and a superuser, its own for the others.';
+
+-- The only place that reads a source for a caller: unknown and forbidden look different on purpose,
+-- the caller already has EXECUTE on the management functions.
+CREATE FUNCTION gn_harvest.managed_source(source_name text) RETURNS gn_harvest.source
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found_source gn_harvest.source;
+BEGIN
+    SELECT * INTO found_source FROM gn_harvest.source s WHERE s.name = source_name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'source "%" does not exist', source_name
+            USING ERRCODE = 'undefined_object',
+                  HINT = 'SELECT source FROM gn_harvest.source_status lists the sources; gn_harvest.add_source(...) adds one.';
+    END IF;
+    IF NOT gn_harvest.may_manage(gn_harvest.caller(), found_source.owner) THEN
+        RAISE EXCEPTION 'role "%" may not manage source "%"', gn_harvest.caller(), source_name
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = format('It belongs to role "%s".', found_source.owner),
+                  HINT = format('GRANT %I TO %I, or ask the owner.', found_source.owner, gn_harvest.caller());
+    END IF;
+    RETURN found_source;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.managed_source(text) IS 'A source that the caller may manage, or an error.';
+
+-- Every setting of a source is checked here, whoever writes it.
+CREATE FUNCTION gn_harvest.check_source_settings() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    refused text;
+BEGIN
+    IF NEW.name !~ '^\S(.{0,61}\S)?$' THEN
+        RAISE EXCEPTION 'the name of a source has 1 to 63 characters and neither begins nor ends with a space'
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Name given: "%s".', NEW.name);
+    END IF;
+    NEW.url := gn_harvest.normalise_url(NEW.url);
+    PERFORM gn_harvest.check_range('export_id', NEW.export_id, 1, 2147483647);
+    PERFORM gn_harvest.check_range('metadata_export_id', NEW.metadata_export_id, 1, 2147483647);
+    PERFORM gn_harvest.check_range('connections', NEW.connections, 1, 16);
+    PERFORM gn_harvest.check_range('page_size', NEW.page_size, 1, 100000);
+    PERFORM gn_harvest.check_range('retry_budget', NEW.retry_budget, 0, 10000);
+    PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);
+    PERFORM gn_harvest.check_choice('format', NEW.format, '{auto,codes,labels}');
+    PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,null,reject}');
+    PERFORM gn_harvest.check_choice('on_uuid_conflict', NEW.on_uuid_conflict, '{reject,skip,take_over,priority}');
+    IF NEW.look_back < interval '0' OR NEW.look_back > interval '366 days' THEN
+        RAISE EXCEPTION 'look_back must be between 0 and 366 days'
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.look_back),
+                  HINT = 'The default is interval ''3 hours'': more than a daylight-saving step and a long transaction.';
+    END IF;
+    IF NEW.allowed_hours !~ '^([01]?\d|2[0-3]):[0-5]\d-([01]?\d|2[0-3]):[0-5]\d$' THEN
+        RAISE EXCEPTION 'allowed_hours is not understood'
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: "%s".', NEW.allowed_hours),
+                  HINT = 'Give a range of local hours such as ''20:00-06:00''.';
+    END IF;
+    IF jsonb_typeof(NEW.filters) <> 'object'
+       OR EXISTS (SELECT FROM jsonb_each(NEW.filters) f WHERE jsonb_typeof(f.value) NOT IN ('string', 'number', 'boolean')) THEN
+        RAISE EXCEPTION 'filters must be a JSON object of names and plain values'
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.filters),
+                  HINT = 'Example: filters => ''{"jdd_uuid": "1aea7f84-d914-5eab-a814-ad23421e6935"}''.';
+    END IF;
+    SELECT key INTO refused FROM jsonb_object_keys(NEW.filters) key
+    WHERE lower(key) IN ('limit', 'offset', 'orderby', 'token') LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'filter "%" is not allowed', refused
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Paging is the harvester''s; a token goes into add_source(token => ...) or set_credentials.';
+    END IF;
+    SELECT c INTO refused FROM unnest(NEW.protected_columns) c
+    WHERE c IS NULL OR NOT c = ANY (gn_harvest.target_columns()) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'column "%" can not be protected', refused
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'It is not a column of gn_synthese.synthese that a harvest writes.',
+                  HINT = 'SELECT unnest(gn_harvest.target_columns()) lists them.';
+    END IF;
+    IF (TG_OP = 'INSERT' OR NEW.owner <> OLD.owner) AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = NEW.owner) THEN
+        RAISE EXCEPTION 'role "%" does not exist', NEW.owner
+            USING ERRCODE = 'undefined_object', HINT = 'alter_source(name, owner => ''...'') names the role as which the source writes.';
+    END IF;
+    NEW.altered_at := now();
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.check_source_settings() IS 'Trigger: checks every setting of a source and says what would be right.';
+
+CREATE FUNCTION gn_harvest.check_range(setting text, given integer, minimum integer, maximum integer) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+BEGIN
+    IF given NOT BETWEEN minimum AND maximum THEN
+        RAISE EXCEPTION '% must be between % and %', setting, minimum, maximum
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = pg_catalog.format('Value given: %s.', given);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.check_range(text, integer, integer, integer) IS 'Refuses a number out of its range.';
+
+CREATE FUNCTION gn_harvest.check_choice(setting text, given text, choices text[]) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+BEGIN
+    IF given IS NULL OR NOT given = ANY (choices) THEN
+        RAISE EXCEPTION '% can not be "%"', setting, given
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = pg_catalog.format('It is one of: %s.', pg_catalog.array_to_string(choices, ', '));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.check_choice(text, text, text[]) IS 'Refuses a word that is not one of the choices.';
+
+CREATE TRIGGER check_source_settings BEFORE INSERT OR UPDATE ON gn_harvest.source
+    FOR EACH ROW EXECUTE FUNCTION gn_harvest.check_source_settings();

@@ -1,0 +1,255 @@
+-- The life of a source: add_source, alter_source, set_credentials, pause_source, resume_source, drop_source.
+
+CREATE FUNCTION gn_harvest.add_source(
+    name                 text,
+    url                  text,
+    export_id            integer,
+    login                text     DEFAULT NULL,
+    password             text     DEFAULT NULL,
+    token                text     DEFAULT NULL,
+    organism             text     DEFAULT NULL,
+    organism_uuid        uuid     DEFAULT NULL,
+    metadata_export_id   integer  DEFAULT NULL,
+    data_type            text     DEFAULT NULL,
+    format               text     DEFAULT NULL,
+    filters              jsonb    DEFAULT NULL,
+    key_column           text     DEFAULT NULL,
+    date_column          text     DEFAULT NULL,
+    connections          integer  DEFAULT NULL,
+    page_size            integer  DEFAULT NULL,
+    uncapped_pages       boolean  DEFAULT NULL,
+    retry_budget         integer  DEFAULT NULL,
+    look_back            interval DEFAULT NULL,
+    allowed_hours        text     DEFAULT NULL,
+    pause_after_failures integer  DEFAULT NULL,
+    protected_columns    text[]   DEFAULT NULL,
+    on_unknown_value     text     DEFAULT NULL,
+    on_uuid_conflict     text     DEFAULT NULL,
+    priority             integer  DEFAULT NULL,
+    ca_certificate       text     DEFAULT NULL,
+    owner                name     DEFAULT NULL
+) RETURNS gn_harvest.source
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    settings jsonb;
+    added    gn_harvest.source;
+BEGIN
+    PERFORM gn_harvest.hide_statement('add_source');
+    IF add_source.name IS NULL OR add_source.url IS NULL OR add_source.export_id IS NULL THEN
+        RAISE EXCEPTION 'a source needs a name, a url and an export_id'
+            USING ERRCODE = 'null_value_not_allowed',
+                  HINT = 'SELECT gn_harvest.add_source(''CEN Alpes'', ''https://geonature.example.org'', 3, token => ''...'');';
+    END IF;
+    IF EXISTS (SELECT FROM gn_harvest.source s WHERE s.name = add_source.name) THEN
+        RAISE EXCEPTION 'source "%" exists already', add_source.name
+            USING ERRCODE = 'duplicate_object', HINT = 'Change it with gn_harvest.alter_source(...), or choose another name.';
+    END IF;
+    IF add_source.data_type IS NOT NULL THEN
+        PERFORM gn_harvest.check_choice('data_type', add_source.data_type, '{synthese,synthese_with_cd_nomenclature,synthese_with_metadata}');
+        -- GN2PG's names say what the export gives; the stock view is the one with labels.
+        add_source.format := coalesce(add_source.format, CASE add_source.data_type WHEN 'synthese' THEN 'labels' ELSE 'codes' END);
+    END IF;
+    IF add_source.owner IS NOT NULL AND NOT gn_harvest.may_manage(gn_harvest.caller(), add_source.owner) THEN
+        RAISE EXCEPTION 'role "%" may not make "%" the owner of a source', gn_harvest.caller(), add_source.owner
+            USING ERRCODE = 'insufficient_privilege', HINT = 'One must be a member of that role.';
+    END IF;
+    settings := jsonb_strip_nulls(jsonb_build_object(
+        'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id,
+        'format', format, 'filters', filters, 'key_column', key_column, 'date_column', date_column,
+        'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
+        'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
+        'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
+        'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'priority', priority,
+        'ca_certificate', ca_certificate));
+    INSERT INTO gn_harvest.source AS s (name, url, export_id, owner)
+    VALUES (add_source.name, add_source.url, add_source.export_id, coalesce(add_source.owner, gn_harvest.caller()))
+    RETURNING s.* INTO added;
+    INSERT INTO gn_harvest.source_state (source_id) VALUES (added.id);
+    PERFORM gn_harvest.store_credentials(added.id, login, password, token);
+    RETURN gn_harvest.apply_settings(added, settings);
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.add_source IS 'Connects a source: a partner''s GeoNature export. Nothing is fetched yet: check_source tries it, run harvests it. Returns the source.';
+
+CREATE FUNCTION gn_harvest.apply_settings(base gn_harvest.source, settings jsonb) RETURNS gn_harvest.source
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted gn_harvest.source := jsonb_populate_record(base, settings);
+    result gn_harvest.source;
+BEGIN
+    UPDATE gn_harvest.source s
+    SET (name, url, export_id, metadata_export_id, organism, organism_uuid, format, filters, key_column, date_column,
+         connections, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
+         protected_columns, on_unknown_value, on_uuid_conflict, priority, ca_certificate, owner)
+      = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.organism, wanted.organism_uuid, wanted.format,
+         wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.page_size, wanted.uncapped_pages,
+         wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
+         wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.priority, wanted.ca_certificate, wanted.owner)
+    WHERE s.id = base.id
+    RETURNING s.* INTO result;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.apply_settings(gn_harvest.source, jsonb) IS 'Writes settings over those of a source.';
+
+CREATE FUNCTION gn_harvest.store_credentials(source_id integer, login text, password text, token text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    IF token IS NOT NULL AND (login IS NOT NULL OR password IS NOT NULL) THEN
+        RAISE EXCEPTION 'give a login with its password, or a token, not both'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'A token opens one export; a login opens the deletion log as well.';
+    END IF;
+    IF (login IS NULL) <> (password IS NULL) THEN
+        RAISE EXCEPTION 'a login needs its password, and a password its login'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    DELETE FROM gn_harvest.credential c WHERE c.source_id = store_credentials.source_id;
+    IF num_nonnulls(login, token) > 0 THEN
+        INSERT INTO gn_harvest.credential (source_id, login, password, token) VALUES (source_id, login, password, token);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.store_credentials(integer, text, text, text) IS 'Replaces the secrets of a source; none: the export is public.';
+
+CREATE FUNCTION gn_harvest.set_credentials(name text, login text DEFAULT NULL, password text DEFAULT NULL, token text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM gn_harvest.hide_statement('set_credentials');
+    PERFORM gn_harvest.store_credentials((gn_harvest.managed_source(name)).id, login, password, token);
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.set_credentials(text, text, text, text) IS 'Replaces the login and password, or the token, of a source. Without any: the export is public.';
+
+CREATE FUNCTION gn_harvest.alter_source(
+    name                 text,
+    new_name             text     DEFAULT NULL,
+    url                  text     DEFAULT NULL,
+    export_id            integer  DEFAULT NULL,
+    organism             text     DEFAULT NULL,
+    organism_uuid        uuid     DEFAULT NULL,
+    metadata_export_id   integer  DEFAULT NULL,
+    format               text     DEFAULT NULL,
+    filters              jsonb    DEFAULT NULL,
+    key_column           text     DEFAULT NULL,
+    date_column          text     DEFAULT NULL,
+    connections          integer  DEFAULT NULL,
+    page_size            integer  DEFAULT NULL,
+    uncapped_pages       boolean  DEFAULT NULL,
+    retry_budget         integer  DEFAULT NULL,
+    look_back            interval DEFAULT NULL,
+    allowed_hours        text     DEFAULT NULL,
+    pause_after_failures integer  DEFAULT NULL,
+    protected_columns    text[]   DEFAULT NULL,
+    on_unknown_value     text     DEFAULT NULL,
+    on_uuid_conflict     text     DEFAULT NULL,
+    priority             integer  DEFAULT NULL,
+    ca_certificate       text     DEFAULT NULL,
+    owner                name     DEFAULT NULL,
+    clear                text[]   DEFAULT '{}'
+) RETURNS gn_harvest.source
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    before   gn_harvest.source := gn_harvest.managed_source(name);
+    settings jsonb;
+    result   gn_harvest.source;
+    refused  text;
+BEGIN
+    SELECT c INTO refused FROM unnest(clear) c
+    WHERE NOT c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,ca_certificate}'::text[]) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'setting "%" can not be cleared', refused
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, ca_certificate.';
+    END IF;
+    IF alter_source.owner IS NOT NULL AND NOT gn_harvest.may_manage(gn_harvest.caller(), alter_source.owner) THEN
+        RAISE EXCEPTION 'role "%" may not make "%" the owner of a source', gn_harvest.caller(), alter_source.owner
+            USING ERRCODE = 'insufficient_privilege', HINT = 'One must be a member of that role.';
+    END IF;
+    settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
+        || jsonb_strip_nulls(jsonb_build_object(
+        'name', new_name, 'url', url, 'export_id', export_id, 'owner', owner,
+        'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id,
+        'format', format, 'filters', filters, 'key_column', key_column, 'date_column', date_column,
+        'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
+        'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
+        'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
+        'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'priority', priority,
+        'ca_certificate', ca_certificate));
+    IF new_name <> before.name AND EXISTS (SELECT FROM gn_harvest.source s WHERE s.name = new_name) THEN
+        RAISE EXCEPTION 'source "%" exists already', new_name USING ERRCODE = 'duplicate_object';
+    END IF;
+    result := gn_harvest.apply_settings(before, settings);
+    -- A secret was given for one host: it does not follow the source to another.
+    IF gn_harvest.url_host(result.url) <> gn_harvest.url_host(before.url)
+       AND EXISTS (SELECT FROM gn_harvest.credential c WHERE c.source_id = result.id) THEN
+        DELETE FROM gn_harvest.credential c WHERE c.source_id = result.id;
+        RAISE NOTICE 'the credentials of source "%" were for another host and have been removed', result.name
+            USING HINT = 'Give those of the new host with gn_harvest.set_credentials(...).';
+    END IF;
+    -- Another export, or another part of it: what was read before says nothing of it.
+    IF (result.url, result.export_id, result.filters, result.date_column, result.key_column)
+       IS DISTINCT FROM (before.url, before.export_id, before.filters, before.date_column, before.key_column) THEN
+        UPDATE gn_harvest.source_state st
+        SET watermark = NULL, watermark_column = NULL, export_columns = NULL, column_formats = '{}'
+        WHERE st.source_id = result.id;
+        DELETE FROM gn_harvest.slice sl USING gn_harvest.run r WHERE r.id = sl.run_id AND r.source_id = result.id;
+    END IF;
+    IF result.format <> before.format THEN
+        UPDATE gn_harvest.source_state st SET column_formats = '{}' WHERE st.source_id = result.id;
+    END IF;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.alter_source IS 'Changes settings of a source; those not given stay. clear => ARRAY[...] empties settings. After a change of url, export or filters the next run is a full one.';
+
+CREATE FUNCTION gn_harvest.pause_source(name text, reason text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    paused gn_harvest.source := gn_harvest.managed_source(name);
+BEGIN
+    UPDATE gn_harvest.source s SET enabled = false WHERE s.id = paused.id;
+    UPDATE gn_harvest.source_state st
+    SET paused_reason = coalesce(reason, format('paused by %s', gn_harvest.caller()))
+    WHERE st.source_id = paused.id;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.pause_source(text, text) IS 'Stops new runs of a source until resume_source. A run that is going on goes on: cancel stops it.';
+
+CREATE FUNCTION gn_harvest.resume_source(name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    resumed gn_harvest.source := gn_harvest.managed_source(name);
+BEGIN
+    UPDATE gn_harvest.source s SET enabled = true WHERE s.id = resumed.id;
+    UPDATE gn_harvest.source_state st SET paused_reason = NULL, consecutive_failures = 0 WHERE st.source_id = resumed.id;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.resume_source(text) IS 'Lets a paused source run again, and forgets its failures in a row.';
+
+CREATE FUNCTION gn_harvest.drop_source(name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    dropped gn_harvest.source := gn_harvest.managed_source(name);
+BEGIN
+    IF dropped.id IN (SELECT gn_harvest.working_source()) THEN
+        RAISE EXCEPTION 'source "%" is being harvested', dropped.name
+            USING ERRCODE = 'object_in_use',
+                  HINT = format('SELECT gn_harvest.cancel(run) FROM gn_harvest.run_progress WHERE source = %L;', dropped.name);
+    END IF;
+    INSERT INTO gn_harvest.former_source (source_id, name, id_source, dropped_by)
+    SELECT dropped.id, dropped.name, st.id_source, gn_harvest.caller()
+    FROM gn_harvest.source_state st WHERE st.source_id = dropped.id AND st.id_source IS NOT NULL;
+    DELETE FROM gn_harvest.source s WHERE s.id = dropped.id;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.drop_source(text) IS 'Disconnects a source: its settings, secrets, mappings and rejected records go. What it brought stays in the target, and its lineage and history stay here.';

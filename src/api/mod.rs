@@ -1,0 +1,4 @@
+//! The functions of the SQL surface that need Rust: thin, without logic. The others are in sql/*_api.sql.
+
+mod run;
+mod source;

@@ -1,0 +1,25 @@
+//! The GeoNature API as a client sees it: session, export pages, deletion log.
+//! What it relies on was observed on GeoNature 2.17 with gn_module_export 1.8;
+//! nothing here touches PostgreSQL, and everything may be called from any thread.
+
+mod address;
+mod ask;
+mod client;
+mod control;
+mod deletions;
+mod endpoint;
+mod error;
+mod exchange;
+mod page;
+mod redirect;
+mod retry;
+mod session;
+
+pub use address::forbidden as forbidden_address;
+pub(crate) use client::Patience;
+pub use client::{Client, Module, Probe};
+pub use control::{Spawn, Stop, Traffic, plain_spawn};
+pub use deletions::Deletion;
+pub use endpoint::{Credentials, Endpoint, Limits, Secret, parse_url};
+pub use error::{FetchError, Seen};
+pub use page::{License, Page, PageQuery, Shape};

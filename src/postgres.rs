@@ -1,0 +1,328 @@
+//! All hand-written `unsafe`: transactions and subtransactions, waiting, signals, the lock of a worker,
+//! working as another role, threads that PostgreSQL's signals leave alone.
+
+use std::any::Any;
+use std::ffi::{CStr, CString};
+use std::panic::AssertUnwindSafe;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::prelude::*;
+
+use crate::error::Failure;
+
+mod raw {
+    // pgrx wraps these in guarded functions, which do not type-check as signal handlers.
+    unsafe extern "C-unwind" {
+        pub fn die(signal: core::ffi::c_int);
+        pub fn SignalHandlerForConfigReload(signal: core::ffi::c_int);
+    }
+}
+
+/// Runs `work` in a transaction of its own, outside any other: commits on `Ok`, aborts on `Err`, on a PostgreSQL
+/// error and on a panic. Only in background workers.
+pub fn transaction<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
+    let work = AssertUnwindSafe(work);
+    PgTryBuilder::new(move || {
+        // SAFETY: a background worker between transactions; closed below or by the abort.
+        unsafe {
+            pg_sys::SetCurrentStatementStartTimestamp();
+            pg_sys::StartTransactionCommand();
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        }
+        let result = { work }.0();
+        // SAFETY: the transaction and snapshot opened above are current.
+        unsafe {
+            if result.is_ok() {
+                pg_sys::PopActiveSnapshot();
+                pg_sys::CommitTransactionCommand();
+                pg_sys::pgstat_report_stat(false);
+            } else {
+                pg_sys::AbortCurrentTransaction();
+            }
+        }
+        result
+    })
+    .catch_others(|caught| {
+        let failure = Failure::from(caught);
+        // SAFETY: after an error the transaction is still open and has to be aborted.
+        unsafe { pg_sys::AbortCurrentTransaction() };
+        Err(failure)
+    })
+    .execute()
+}
+
+/// Runs `work` in a subtransaction: released on `Ok`, rolled back on `Err` or on an error, which becomes the `Err`.
+/// A cancel or a shutdown passes through.
+pub fn subtransaction<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
+    // SAFETY: inside a transaction; both are put back below, as BeginInternalSubTransaction asks.
+    let (context, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
+    let work = AssertUnwindSafe(work);
+    let result = PgTryBuilder::new(move || {
+        // SAFETY: see above.
+        unsafe {
+            pg_sys::BeginInternalSubTransaction(std::ptr::null());
+            pg_sys::CurrentMemoryContext = context;
+        }
+        let result = { work }.0();
+        // SAFETY: ends the subtransaction that was begun here.
+        unsafe {
+            match result {
+                Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
+                Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+            }
+        }
+        result
+    })
+    .catch_others(|caught| {
+        if is_interrupt(&caught) {
+            caught.rethrow();
+        }
+        let failure = Failure::from(caught);
+        // SAFETY: the error came from within the subtransaction begun here.
+        unsafe { pg_sys::RollbackAndReleaseCurrentSubTransaction() };
+        Err(failure)
+    })
+    .execute();
+    // SAFETY: as they were on entry.
+    unsafe {
+        pg_sys::CurrentMemoryContext = context;
+        pg_sys::CurrentResourceOwner = owner;
+    }
+    result
+}
+
+/// Runs `work`, which opens its own transactions; a cancel or an error raised in it comes back as the failure.
+pub fn guarded<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
+    PgTryBuilder::new(AssertUnwindSafe(work))
+        .catch_others(|caught| {
+            let failure = Failure::from(caught);
+            // SAFETY: nothing is done when no transaction is open.
+            unsafe { pg_sys::AbortCurrentTransaction() };
+            Err(failure)
+        })
+        .execute()
+}
+
+fn is_interrupt(caught: &CaughtError) -> bool {
+    let report = match caught {
+        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report,
+        CaughtError::RustPanic { ereport, .. } => ereport,
+    };
+    matches!(
+        report.sql_error_code(),
+        PgSqlErrorCode::ERRCODE_QUERY_CANCELED | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
+    )
+}
+
+/// Runs `work` with the rights of `role` and the search path that code of the target expects. Deferred constraints
+/// fire before the return, so that no code of others runs with the worker's own rights. An error leaves the role
+/// to the (sub)transaction's abort, which puts it back.
+pub fn as_role<R>(
+    role: pg_sys::Oid,
+    search_path: &str,
+    work: impl FnOnce() -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    let mut before = (pg_sys::Oid::INVALID, 0);
+    let path = CString::new(search_path)
+        .map_err(|_| Failure::new("22023", "the search path holds a NUL"))?;
+    // SAFETY: in a transaction; undone below, or by its abort.
+    let nest = unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut before.0, &mut before.1);
+        pg_sys::SetUserIdAndSecContext(
+            role,
+            before.1 | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
+        );
+        let nest = pg_sys::NewGUCNestLevel();
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            path.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        nest
+    };
+    let result = work();
+    if result.is_ok() {
+        Spi::run("SET CONSTRAINTS ALL IMMEDIATE")?;
+    }
+    // SAFETY: undoes the above.
+    unsafe {
+        pg_sys::AtEOXact_GUC(false, nest);
+        pg_sys::SetUserIdAndSecContext(before.0, before.1);
+    }
+    result
+}
+
+/// The database of this process.
+pub fn database() -> pg_sys::Oid {
+    // SAFETY: a plain value, set when the process connected.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+/// Process id and backend of the current process.
+pub fn own_pid() -> i32 {
+    // SAFETY: a plain value.
+    unsafe { pg_sys::MyProcPid }
+}
+
+/// Takes, for the life of this process, the lock that says that it works on a source. Ordinary users can't take it:
+/// it is on a number of a catalogued object, out of reach of advisory locks. False when another process has it.
+pub fn lock_source(source_table: pg_sys::Oid, source_id: i32, kind: u16) -> bool {
+    let tag = pg_sys::LOCKTAG {
+        locktag_field1: database().to_u32(),
+        locktag_field2: source_table.to_u32(),
+        locktag_field3: source_id as u32,
+        locktag_field4: kind,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    // SAFETY: the tag lives through the call; a session lock is released when the process ends.
+    let result = unsafe { pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, true, true) };
+    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+/// Sets up a background worker: SIGTERM ends it, SIGINT cancels what it does (PostgreSQL's default), SIGHUP reloads.
+pub fn attach_signals() {
+    // SAFETY: both are handlers of PostgreSQL itself; signals are blocked until then.
+    unsafe {
+        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(raw::die));
+        pg_sys::pqsignal(
+            pg_sys::SIGHUP as i32,
+            Some(raw::SignalHandlerForConfigReload),
+        );
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+/// Reloads the configuration if SIGHUP asked for it.
+pub fn reload_if_asked() {
+    // SAFETY: the flag is PostgreSQL's own sig_atomic_t, read and cleared in the main thread.
+    unsafe {
+        if std::ptr::read_volatile(&raw const pg_sys::ConfigReloadPending) != 0 {
+            std::ptr::write_volatile(&raw mut pg_sys::ConfigReloadPending, 0);
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}
+
+/// Waits at most `time` or until something is signalled; cancels and shutdowns act here.
+pub fn wait_latch(time: Duration) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: the process's own latch.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            time.as_millis() as i64,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    check_for_interrupts!();
+}
+
+/// Cancels what a process does, as pg_cancel_backend.
+pub fn interrupt(pid: i32) {
+    // SAFETY: a signal to a worker that this session has started; a process that is gone is no harm.
+    unsafe { libc::kill(pid, libc::SIGINT) };
+}
+
+/// What pg_stat_activity shows.
+pub fn report_activity(text: &str) {
+    let Ok(text) = CString::new(text) else { return };
+    // SAFETY: PostgreSQL copies the text.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr()) };
+}
+
+/// The running statement holds a secret: pg_stat_activity and the STATEMENT line of the log show `shown` instead.
+pub fn hide_statement(shown: &'static CStr) {
+    // SAFETY: PostgreSQL copies the first; the second is a static text, put back by the main loop.
+    unsafe {
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, shown.as_ptr());
+        pg_sys::debug_query_string = shown.as_ptr();
+    }
+}
+
+/// Whether a row version was written by the current transaction, and so is invisible to a worker.
+pub fn is_own_transaction(xid: u32) -> bool {
+    // SAFETY: a look-up.
+    unsafe { pg_sys::TransactionIdIsCurrentTransactionId(xid.into()) }
+}
+
+/// The current transaction keeps its first snapshot (REPEATABLE READ or stricter).
+pub fn snapshot_is_fixed() -> bool {
+    // SAFETY: a plain value.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+/// Nobody else defines settings that begin with "gn_harvest.".
+pub fn reserve_setting_prefix() {
+    // SAFETY: a static C string.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"gn_harvest".as_ptr()) };
+}
+
+/// Runs `work` with every signal blocked, so that threads born in it never run a handler of PostgreSQL.
+pub fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: the mask of this thread only, put back as it was; `work` does not unwind through C.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let result = std::panic::catch_unwind(AssertUnwindSafe(work));
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// A thread that may not touch PostgreSQL.
+pub fn spawn(name: String, work: Box<dyn FnOnce() + Send>) -> std::io::Result<JoinHandle<()>> {
+    with_signals_blocked(|| std::thread::Builder::new().name(name).spawn(work))
+}
+
+/// Runs blocking `work` (a request to a partner) in a thread and waits for it; cancels act while it lasts.
+pub fn in_background<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, Failure> {
+    let (sender, receiver) = sync_channel(1);
+    spawn(
+        "gn_harvest ask".to_owned(),
+        Box::new(move || {
+            let result = std::panic::catch_unwind(AssertUnwindSafe(work));
+            let _ = sender.send(result.map_err(describe_panic));
+        }),
+    )
+    .map_err(|error| Failure::new("53000", format!("no thread could be started: {error}")))?;
+    receive(&receiver)?
+        .map_err(|text| Failure::new("XX000", format!("a request ended in a panic: {text}")))
+}
+
+fn receive<T>(receiver: &Receiver<T>) -> Result<T, Failure> {
+    loop {
+        match receiver.recv_timeout(Duration::from_millis(50)) {
+            Ok(value) => return Ok(value),
+            Err(RecvTimeoutError::Timeout) => {
+                check_for_interrupts!();
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Failure::new("XX000", "a thread ended without an answer"));
+            }
+        }
+    }
+}
+
+fn describe_panic(panic: Box<dyn Any + Send>) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no text".to_owned())
+}

@@ -1,0 +1,361 @@
+//! The rows of runs: begun, counted, ended; and slices claimed, so that a broken run goes on where it stopped.
+//!
+//! A run is 'running' from `begin` until `end` writes how it ended. A run whose worker died stays 'running' in its row;
+//! views show it as interrupted at once, and the next run of the source closes it.
+
+use std::sync::atomic::Ordering;
+
+use pgrx::prelude::*;
+
+use crate::error::Failure;
+use crate::fetch::Slice;
+use crate::geonature::Traffic;
+use crate::postgres;
+use crate::worker::Task;
+
+/// What a run counts; the names are those of the columns of gn_harvest.run.
+#[derive(Debug, Default, Clone)]
+pub struct Counts {
+    pub pages: i64,
+    pub fetched: i64,
+    pub inserted: i64,
+    pub updated: i64,
+    pub unchanged: i64,
+    pub rejected: i64,
+    pub skipped: i64,
+    pub repeated: i64,
+    pub hidden: i64,
+    pub frameworks_created: i64,
+    pub datasets_created: i64,
+    pub actors_created: i64,
+}
+
+/// What a caller has to know before it starts a worker.
+pub struct Readiness {
+    pub name: String,
+    pub enabled: bool,
+    pub paused_reason: Option<String>,
+    pub working: bool,
+    /// Transactions that wrote the rows that a worker reads first.
+    pub xmins: Vec<u32>,
+}
+
+pub fn readiness(source_id: i32) -> Result<Readiness, Failure> {
+    Spi::connect_mut(|client| {
+        let row = client
+            .update(
+                "SELECT s.name, s.enabled, st.paused_reason, s.id IN (SELECT gn_harvest.working_source()),
+                        ARRAY[s.xmin::text::bigint, st.xmin::text::bigint, coalesce(c.xmin::text::bigint, 0)]
+                 FROM gn_harvest.source s
+                 JOIN gn_harvest.source_state st ON st.source_id = s.id
+                 LEFT JOIN gn_harvest.credential c ON c.source_id = s.id
+                 WHERE s.id = $1",
+                None,
+                &[source_id.into()],
+            )?
+            .first();
+        Ok(Readiness {
+            name: row.get::<String>(1)?.unwrap_or_default(),
+            enabled: row.get::<bool>(2)?.unwrap_or(false),
+            paused_reason: row.get::<String>(3)?,
+            working: row.get::<bool>(4)?.unwrap_or(false),
+            xmins: row
+                .get::<Vec<i64>>(5)?
+                .unwrap_or_default()
+                .into_iter()
+                .map(|xid| xid as u32)
+                .collect(),
+        })
+    })
+}
+
+pub fn already_running(source: &str) -> Failure {
+    let quoted = source.replace('\'', "''");
+    Failure::new("55P03", format!("source \"{source}\" is being harvested already"))
+        .detail("One run of a source goes on at a time.")
+        .hint(format!("SELECT * FROM gn_harvest.run_progress WHERE source = '{quoted}'; wait_for(run) waits for it, cancel(run) stops it."))
+}
+
+pub fn exists(run_id: i64) -> Result<bool, Failure> {
+    Ok(Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM gn_harvest.run WHERE id = $1)",
+        &[run_id.into()],
+    )?
+    .unwrap_or(false))
+}
+
+/// Takes the source for this worker, closes runs of it that died, and writes the run's row.
+/// False when another worker has the source.
+pub fn begin(task: &Task, source: &str) -> Result<bool, Failure> {
+    let table = Spi::get_one::<pg_sys::Oid>("SELECT 'gn_harvest.source'::regclass::oid")?
+        .unwrap_or(pg_sys::Oid::INVALID);
+    let kind = if task.is_check() { 2 } else { 1 };
+    if !postgres::lock_source(table, task.source_id, kind) {
+        return Ok(false);
+    }
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run
+         SET status = 'interrupted', finished_at = now(), error_sqlstate = '57P02',
+             error_message = 'the worker of this run is gone',
+             error_detail = 'It was ended from outside, or the server went down.',
+             error_hint = CASE mode WHEN 'full' THEN 'The next run goes on where it stopped.' ELSE 'The next run reads the same changes again.' END
+         WHERE source_id = $1 AND status = 'running' AND (mode = 'check') = $2",
+        &[task.source_id.into(), task.is_check().into()],
+    )?;
+    Spi::run_with_args(
+        "INSERT INTO gn_harvest.run (id, source_id, source, mode, started_by, pid) VALUES ($1, $2, $3, $4, $5, pg_backend_pid())",
+        &[
+            task.run_id.into(),
+            task.source_id.into(),
+            source.into(),
+            task.mode.as_str().into(),
+            task.started_by.as_str().into(),
+        ],
+    )?;
+    Ok(true)
+}
+
+/// Says what the run is doing now; also in pg_stat_activity.
+pub fn phase(run_id: i64, source: &str, phase: &str, total: Option<i64>) -> Result<(), Failure> {
+    postgres::report_activity(&format!(
+        "gn_harvest: run {run_id} of source {source}: {phase}"
+    ));
+    postgres::transaction(|| {
+        Spi::run_with_args(
+            "UPDATE gn_harvest.run SET phase = $2, total = coalesce($3, total) WHERE id = $1",
+            &[run_id.into(), phase.into(), total.into()],
+        )?;
+        Ok(())
+    })
+}
+
+/// Adds what a batch did, in the transaction of the batch.
+pub fn add(run_id: i64, counts: &Counts, traffic: Option<&Traffic>) -> Result<(), Failure> {
+    let counters = counts;
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run
+         SET pages = pages + $2, fetched = fetched + $3, inserted = inserted + $4, updated = updated + $5,
+             unchanged = unchanged + $6, rejected = rejected + $7, skipped = skipped + $8, repeated = repeated + $9,
+             hidden = hidden + $10, frameworks_created = frameworks_created + $11, datasets_created = datasets_created + $12,
+             actors_created = actors_created + $13, done = done + $3
+         WHERE id = $1",
+        &[
+            run_id.into(),
+            counters.pages.into(),
+            counters.fetched.into(),
+            counters.inserted.into(),
+            counters.updated.into(),
+            counters.unchanged.into(),
+            counters.rejected.into(),
+            counters.skipped.into(),
+            counters.repeated.into(),
+            counters.hidden.into(),
+            counters.frameworks_created.into(),
+            counters.datasets_created.into(),
+            counters.actors_created.into(),
+        ],
+    )?;
+    traffic.map_or(Ok(()), |traffic| set_traffic(run_id, traffic))
+}
+
+/// Writes what the threads have counted so far.
+pub fn set_traffic(run_id: i64, traffic: &Traffic) -> Result<(), Failure> {
+    let status = match traffic.last_status.load(Ordering::Relaxed) {
+        0 => None,
+        status => Some(status as i32),
+    };
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run SET requests = $2, retries = $3, bytes = $4, http_status = $5 WHERE id = $1",
+        &[
+            run_id.into(),
+            (traffic.requests.load(Ordering::Relaxed) as i64).into(),
+            (traffic.retries.load(Ordering::Relaxed) as i64).into(),
+            (traffic.bytes.load(Ordering::Relaxed) as i64).into(),
+            status.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+pub fn warn(run_id: i64, text: &str) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run SET warnings = warnings || $2 WHERE id = $1 AND NOT $2 = ANY (warnings)",
+        &[run_id.into(), text.into()],
+    )?;
+    Ok(())
+}
+
+/// Writes how a run ended, and what that means for its source.
+pub fn end(
+    task: &Task,
+    outcome: &Result<(), Failure>,
+    traffic: Option<&Traffic>,
+) -> Result<(), Failure> {
+    let status = match outcome {
+        Ok(()) => "succeeded",
+        Err(failure) if failure.is_cancel() => "cancelled",
+        Err(failure) if failure.sqlstate == OUT_OF_HOURS => "interrupted",
+        Err(_) => "failed",
+    };
+    if let Some(traffic) = traffic {
+        set_traffic(task.run_id, traffic)?;
+    }
+    let failure = outcome.as_ref().err();
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run
+         SET status = $2, finished_at = clock_timestamp(), phase = 'ended',
+             error_sqlstate = $3, error_message = $4, error_detail = $5, error_hint = $6
+         WHERE id = $1",
+        &[
+            task.run_id.into(),
+            status.into(),
+            failure.map(|f| f.sqlstate.clone()).into(),
+            failure
+                .map(|f| {
+                    if f.is_cancel() {
+                        "the run was cancelled".to_owned()
+                    } else {
+                        f.message.clone()
+                    }
+                })
+                .into(),
+            failure.and_then(|f| f.detail.clone()).into(),
+            failure.and_then(|f| f.hint.clone()).into(),
+        ],
+    )?;
+    if task.is_check() || task.mode == "retry" {
+        return Ok(());
+    }
+    match status {
+        "succeeded" => Spi::run_with_args(
+            "UPDATE gn_harvest.source_state SET consecutive_failures = 0, last_success_at = clock_timestamp() WHERE source_id = $1",
+            &[task.source_id.into()],
+        )?,
+        "failed" => count_failure(task.source_id)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// SQLSTATE of a run that stopped because its allowed hours were over.
+pub const OUT_OF_HOURS: &str = "57P05";
+
+/// After too many failures in a row a source is paused.
+fn count_failure(source_id: i32) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "WITH failing AS (
+             UPDATE gn_harvest.source_state SET consecutive_failures = consecutive_failures + 1
+             WHERE source_id = $1 RETURNING source_id, consecutive_failures)
+         UPDATE gn_harvest.source s SET enabled = false FROM failing f
+         WHERE s.id = f.source_id AND s.enabled AND f.consecutive_failures >= s.pause_after_failures",
+        &[source_id.into()],
+    )?;
+    Spi::run_with_args(
+        "UPDATE gn_harvest.source_state st SET paused_reason = format('%s runs failed in a row', st.consecutive_failures)
+         FROM gn_harvest.source s
+         WHERE st.source_id = $1 AND s.id = st.source_id AND NOT s.enabled AND st.paused_reason IS NULL",
+        &[source_id.into()],
+    )?;
+    Ok(())
+}
+
+/// The unfinished full run whose slices can be taken over, with its watermark.
+pub struct Unfinished {
+    pub run_id: i64,
+    pub watermark: Option<String>,
+}
+
+pub fn unfinished_full(source_id: i32, fingerprint: &str) -> Result<Option<Unfinished>, Failure> {
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT r.id, r.watermark
+             FROM gn_harvest.run r
+             WHERE r.source_id = $1 AND r.settings = $2 AND r.status <> 'running'
+               AND EXISTS (SELECT FROM gn_harvest.slice sl WHERE sl.run_id = r.id)
+             ORDER BY r.id DESC LIMIT 1",
+            Some(1),
+            &[source_id.into(), fingerprint.into()],
+        )?;
+        match rows.into_iter().next() {
+            Some(row) => Ok(row.get::<i64>(1)?.map(|run_id| Unfinished {
+                run_id,
+                watermark: row.get::<String>(2).ok().flatten(),
+            })),
+            None => Ok(None),
+        }
+    })
+}
+
+/// Hands the slices of an unfinished run to this one.
+pub fn take_over(run_id: i64, unfinished: &Unfinished) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE gn_harvest.slice SET run_id = $1, claimed_by = NULL WHERE run_id = $2",
+        &[run_id.into(), unfinished.run_id.into()],
+    )?;
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run SET resumes = $2 WHERE id = $1",
+        &[run_id.into(), unfinished.run_id.into()],
+    )?;
+    Ok(())
+}
+
+/// Cuts the keys from `least` to `greatest` into `count` slices of the same width.
+pub fn cut(run_id: i64, least: i64, greatest: i64, count: i64) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "INSERT INTO gn_harvest.slice (run_id, no, whole)
+         SELECT $1, n, int8range(first, CASE WHEN n = $4 - 1 THEN $3 + 1 ELSE first + width END)
+         FROM (SELECT n, $2 + n * width AS first, width
+               FROM (SELECT greatest(1, ceil(($3::numeric - $2 + 1) / $4)::bigint) AS width) w, generate_series(0, $4::integer - 1) n) cut
+         WHERE first <= $3",
+        &[run_id.into(), least.into(), greatest.into(), count.into()],
+    )?;
+    Ok(())
+}
+
+/// Claims the next slice that nobody works on, if there is one, with what of it remains to be read.
+pub fn claim_slice(run_id: i64) -> Result<Option<Slice>, Failure> {
+    let claimed = Spi::connect_mut(|client| -> Result<_, Failure> {
+        let rows = client.update(
+            "UPDATE gn_harvest.slice sl
+             SET claimed_by = pg_backend_pid()
+             FROM (SELECT run_id, no FROM gn_harvest.slice
+                   WHERE run_id = $1 AND claimed_by IS NULL AND int8multirange(whole) <> done
+                   ORDER BY no LIMIT 1 FOR UPDATE SKIP LOCKED) next
+             WHERE sl.run_id = next.run_id AND sl.no = next.no
+             RETURNING sl.no,
+                       ARRAY(SELECT lower(r) FROM unnest(int8multirange(sl.whole) - sl.done) r ORDER BY 1),
+                       ARRAY(SELECT upper(r) - 1 FROM unnest(int8multirange(sl.whole) - sl.done) r ORDER BY 1)",
+            None,
+            &[run_id.into()],
+        )?;
+        match rows.into_iter().next() {
+            None => Ok(None),
+            Some(row) => Ok(Some((
+                row.get::<i32>(1)?.unwrap_or_default(),
+                row.get::<Vec<i64>>(2)?.unwrap_or_default(),
+                row.get::<Vec<i64>>(3)?.unwrap_or_default(),
+            ))),
+        }
+    })?;
+    Ok(claimed.map(|(no, first, last)| Slice {
+        no,
+        remaining: first.into_iter().zip(last).collect(),
+    }))
+}
+
+/// Notes that the keys from `first` to `last` of a slice are read and written; in the transaction that writes them.
+pub fn checkpoint(run_id: i64, slice: i32, first: i64, last: i64) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE gn_harvest.slice SET done = done + int8multirange(int8range($3, $4, '[]') * whole) WHERE run_id = $1 AND no = $2",
+        &[run_id.into(), slice.into(), first.into(), last.into()],
+    )?;
+    Ok(())
+}
+
+pub fn forget_slices(source_id: i32) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.slice sl USING gn_harvest.run r WHERE r.id = sl.run_id AND r.source_id = $1",
+        &[source_id.into()],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! A source as a run reads it: settings, what earlier runs have learnt, and its secrets.
+
+use pgrx::prelude::*;
+use serde::Deserialize;
+
+use crate::error::Failure;
+use crate::geonature::{Credentials, Secret};
+use crate::mapping::{FieldMapping, FieldSource};
+
+/// Settings and state of a source, read once when a run begins.
+#[derive(Debug, Deserialize)]
+pub struct Source {
+    pub id: i32,
+    pub name: String,
+    pub url: String,
+    pub export_id: i32,
+    pub organism: Option<String>,
+    pub format: Format,
+    pub filters: serde_json::Map<String, serde_json::Value>,
+    pub key_column: Option<String>,
+    pub date_column: Option<String>,
+    pub connections: usize,
+    pub page_size: u32,
+    pub uncapped_pages: bool,
+    pub retry_budget: u32,
+    pub look_back_seconds: i64,
+    pub allowed_hours: Option<String>,
+    pub pause_after_failures: i32,
+    pub protected_columns: Vec<String>,
+    pub on_unknown_value: OnUnknownValue,
+    pub on_uuid_conflict: OnUuidConflict,
+    pub priority: i32,
+    pub ca_certificate: Option<String>,
+    pub enabled: bool,
+    pub owner: String,
+    pub id_source: Option<i32>,
+    pub watermark: Option<String>,
+    pub watermark_column: Option<String>,
+    pub export_columns: Option<Vec<String>>,
+    pub column_formats: std::collections::HashMap<String, Format>,
+    login: Option<String>,
+    password: Option<String>,
+    token: Option<String>,
+}
+
+/// How an export writes nomenclatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Auto,
+    Codes,
+    Labels,
+}
+
+/// What becomes of a value that the local referential does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnknownValue {
+    Default,
+    Null,
+    Reject,
+}
+
+/// What becomes of a record whose UUID another source owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUuidConflict {
+    Reject,
+    Skip,
+    TakeOver,
+    Priority,
+}
+
+impl Source {
+    /// Reads a source; none if it is gone or not committed yet.
+    pub fn load(source_id: i32) -> Result<Option<Source>, Failure> {
+        let text = Spi::get_one_with_args::<String>(
+            "SELECT (to_jsonb(s) || to_jsonb(st) || coalesce(to_jsonb(c), '{}')
+                     || jsonb_build_object('look_back_seconds', floor(extract(epoch FROM s.look_back))::bigint))::text
+             FROM gn_harvest.source s
+             JOIN gn_harvest.source_state st ON st.source_id = s.id
+             LEFT JOIN gn_harvest.credential c ON c.source_id = s.id
+             WHERE s.id = $1",
+            &[source_id.into()],
+        );
+        match text {
+            Ok(Some(text)) => serde_json::from_str(&text)
+                .map(Some)
+                // The text of a serde error holds values: it could hold a secret.
+                .map_err(|error| {
+                    Failure::new(
+                        "XX000",
+                        format!(
+                            "the settings of source {source_id} can not be read (line {})",
+                            error.line()
+                        ),
+                    )
+                }),
+            Ok(None) | Err(pgrx::spi::Error::InvalidPosition) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub fn credentials(&self) -> Credentials {
+        match (&self.token, &self.login, &self.password) {
+            (Some(token), ..) => Credentials::Token(Secret::new(token.clone())),
+            (None, Some(login), Some(password)) => Credentials::Login {
+                login: login.clone(),
+                password: Secret::new(password.clone()),
+            },
+            _ => Credentials::Public,
+        }
+    }
+
+    /// The extra filters of the export, as query parameters.
+    pub fn filters(&self) -> Vec<(String, String)> {
+        self.filters
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.clone(),
+                    value
+                        .as_str()
+                        .map_or_else(|| value.to_string(), str::to_owned),
+                )
+            })
+            .collect()
+    }
+
+    /// What, when it changes, makes slices read earlier worthless.
+    pub fn fingerprint(&self) -> String {
+        let filters = serde_json::Value::Object(self.filters.clone());
+        format!(
+            "{} {} {filters} {:?} {:?}",
+            self.url, self.export_id, self.key_column, self.date_column
+        )
+    }
+
+    /// Decisions of `map_field`.
+    pub fn field_mappings(&self) -> Result<Vec<FieldMapping>, Failure> {
+        Spi::connect(|client| {
+            let rows = client.select(
+                "SELECT target_column, source_column, constant FROM gn_harvest.field_mapping WHERE source_id = $1 ORDER BY 1",
+                None,
+                &[self.id.into()],
+            )?;
+            let mut mappings = Vec::with_capacity(rows.len());
+            for row in rows {
+                let source = match (row.get::<String>(2)?, row.get::<String>(3)?) {
+                    (Some(column), _) => FieldSource::Export(column),
+                    (None, constant) => FieldSource::Constant(constant.unwrap_or_default()),
+                };
+                mappings.push(FieldMapping {
+                    target: row.get::<String>(1)?.unwrap_or_default(),
+                    source,
+                });
+            }
+            Ok(mappings)
+        })
+    }
+}

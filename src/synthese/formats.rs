@@ -1,0 +1,92 @@
+//! Codes or labels: found out column by column from the values that come, then remembered with the source.
+
+use std::collections::HashMap;
+
+use super::referential::Referential;
+use crate::mapping::{COLUMNS, Kind};
+use crate::record::{Record, Value};
+use crate::source::Format;
+
+/// How each column of nomenclature of a source is written.
+#[derive(Debug)]
+pub struct Formats {
+    /// The source's own word; `Auto`: found out.
+    fixed: Format,
+    found: HashMap<String, Format>,
+    pub changed: bool,
+}
+
+impl Formats {
+    pub fn new(fixed: Format, found: HashMap<String, Format>) -> Self {
+        Formats {
+            fixed,
+            found,
+            changed: false,
+        }
+    }
+
+    /// The format of a column; that of most others while nothing is known of it.
+    pub fn of(&self, column: &str) -> Format {
+        if self.fixed != Format::Auto {
+            return self.fixed;
+        }
+        self.found
+            .get(column)
+            .copied()
+            .unwrap_or_else(|| self.usual())
+    }
+
+    pub fn found(&self) -> &HashMap<String, Format> {
+        &self.found
+    }
+
+    fn usual(&self) -> Format {
+        let labels = self
+            .found
+            .values()
+            .filter(|format| **format == Format::Labels)
+            .count();
+        if labels * 2 > self.found.len() {
+            Format::Labels
+        } else {
+            Format::Codes
+        }
+    }
+
+    /// Looks at the values of the columns that are still open: whichever referential, codes or labels, knows more
+    /// of them is how the column is written. A draw stays open.
+    pub fn learn<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a Record> + Clone,
+        referential: &Referential,
+    ) {
+        if self.fixed != Format::Auto {
+            return;
+        }
+        for (index, column) in COLUMNS.iter().enumerate() {
+            let Kind::Nomenclature(type_code) = column.kind else {
+                continue;
+            };
+            let Some(nomenclature) = referential.nomenclature(type_code) else {
+                continue;
+            };
+            if self.found.contains_key(column.target) {
+                continue;
+            }
+            let (mut codes, mut labels) = (0, 0);
+            for record in records.clone() {
+                if let Some(Value::Text(text)) = record.values.get(index) {
+                    codes += usize::from(nomenclature.code(text).is_some());
+                    labels += usize::from(nomenclature.label(text).is_some());
+                }
+            }
+            let format = match codes.cmp(&labels) {
+                std::cmp::Ordering::Greater => Format::Codes,
+                std::cmp::Ordering::Less => Format::Labels,
+                std::cmp::Ordering::Equal => continue,
+            };
+            self.found.insert(column.target.to_owned(), format);
+            self.changed = true;
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Writes of gn_harvest.harvested: what was inserted, updated, or goes under another key.
+
+use pgrx::prelude::*;
+
+use super::resolve::Observation;
+use crate::error::Failure;
+
+/// An observation and its row in the target.
+pub struct Placed<'a> {
+    pub observation: &'a Observation,
+    pub id_synthese: i64,
+    /// The row was another source's, or unknown to the lineage.
+    pub adopted: bool,
+}
+
+/// Records under their keys and UUIDs where these observations now are, and what they looked like.
+pub fn record(
+    source_id: i32,
+    run_id: i64,
+    placed: &[Placed],
+    displaced: Vec<String>,
+) -> Result<(), Failure> {
+    if !displaced.is_empty() {
+        // Their key names another record now; their UUID will bring them their new one.
+        Spi::run_with_args(
+            "UPDATE gn_harvest.harvested SET key_number = NULL, source_key = NULL WHERE source_id = $1 AND source_key = ANY ($2)
+             AND NOT id_synthese = ANY ($3)",
+            &[source_id.into(), displaced.into(), placed.iter().map(|p| p.id_synthese).collect::<Vec<i64>>().into()],
+        )?;
+    }
+    if placed.is_empty() {
+        return Ok(());
+    }
+    disown_adopted(source_id, run_id, placed)?;
+    forget_former_places(source_id, placed)?;
+    let keys = |f: fn(&Observation) -> String| {
+        placed
+            .iter()
+            .map(|p| f(p.observation))
+            .collect::<Vec<String>>()
+    };
+    let uuids = |f: fn(&Observation) -> u128| -> Vec<pgrx::Uuid> {
+        placed
+            .iter()
+            .map(|p| pgrx::Uuid::from_bytes(f(p.observation).to_be_bytes()))
+            .collect()
+    };
+    Spi::run_with_args(
+        "INSERT INTO gn_harvest.harvested (source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, first_run, last_run)
+         SELECT $1, n.key_number, n.source_key, n.uuid, n.id_synthese, n.attributes_hash, n.geometry_hash, $2, $2
+         FROM unnest($3::bigint[], $4::text[], $5::uuid[], $6::bigint[], $7::uuid[], $8::uuid[])
+              n(key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash)
+         WHERE n.key_number IS NOT NULL
+         ON CONFLICT (source_id, key_number) DO UPDATE
+         SET source_key = EXCLUDED.source_key, uuid = EXCLUDED.uuid, id_synthese = EXCLUDED.id_synthese,
+             attributes_hash = EXCLUDED.attributes_hash, geometry_hash = EXCLUDED.geometry_hash,
+             last_run = EXCLUDED.last_run, deleted_run = NULL, deleted_at = NULL",
+        &[
+            source_id.into(),
+            run_id.into(),
+            placed.iter().map(|p| p.observation.key_number).collect::<Vec<Option<i64>>>().into(),
+            keys(|o| o.key.clone()).into(),
+            placed.iter().map(|p| p.observation.uuid.map(pgrx::Uuid::from_bytes)).collect::<Vec<Option<pgrx::Uuid>>>().into(),
+            placed.iter().map(|p| p.id_synthese).collect::<Vec<i64>>().into(),
+            uuids(|o| o.attributes_hash).into(),
+            uuids(|o| o.geometry_hash).into(),
+        ],
+    )?;
+    record_textual(source_id, run_id, placed)
+}
+
+/// Sources whose keys are not numbers.
+fn record_textual(source_id: i32, run_id: i64, placed: &[Placed]) -> Result<(), Failure> {
+    let textual: Vec<&Placed> = placed
+        .iter()
+        .filter(|p| p.observation.key_number.is_none())
+        .collect();
+    if textual.is_empty() {
+        return Ok(());
+    }
+    let hashes = |f: fn(&Observation) -> u128| -> Vec<pgrx::Uuid> {
+        textual
+            .iter()
+            .map(|p| pgrx::Uuid::from_bytes(f(p.observation).to_be_bytes()))
+            .collect()
+    };
+    Spi::run_with_args(
+        "INSERT INTO gn_harvest.harvested (source_id, source_key, uuid, id_synthese, attributes_hash, geometry_hash, first_run, last_run)
+         SELECT $1, n.source_key, n.uuid, n.id_synthese, n.attributes_hash, n.geometry_hash, $2, $2
+         FROM unnest($3::text[], $4::uuid[], $5::bigint[], $6::uuid[], $7::uuid[])
+              n(source_key, uuid, id_synthese, attributes_hash, geometry_hash)
+         ON CONFLICT (source_id, source_key) WHERE key_number IS NULL DO UPDATE
+         SET uuid = EXCLUDED.uuid, id_synthese = EXCLUDED.id_synthese,
+             attributes_hash = EXCLUDED.attributes_hash, geometry_hash = EXCLUDED.geometry_hash,
+             last_run = EXCLUDED.last_run, deleted_run = NULL, deleted_at = NULL",
+        &[
+            source_id.into(),
+            run_id.into(),
+            textual.iter().map(|p| p.observation.key.clone()).collect::<Vec<String>>().into(),
+            textual.iter().map(|p| p.observation.uuid.map(pgrx::Uuid::from_bytes)).collect::<Vec<Option<pgrx::Uuid>>>().into(),
+            textual.iter().map(|p| p.id_synthese).collect::<Vec<i64>>().into(),
+            hashes(|o| o.attributes_hash).into(),
+            hashes(|o| o.geometry_hash).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Rows taken over are no longer those of the source that had them.
+fn disown_adopted(source_id: i32, run_id: i64, placed: &[Placed]) -> Result<(), Failure> {
+    let uuids: Vec<pgrx::Uuid> = placed
+        .iter()
+        .filter(|p| p.adopted)
+        .filter_map(|p| p.observation.uuid)
+        .map(pgrx::Uuid::from_bytes)
+        .collect();
+    if uuids.is_empty() {
+        return Ok(());
+    }
+    Spi::run_with_args(
+        "WITH lost AS (
+             UPDATE gn_harvest.harvested SET id_synthese = NULL, deleted_run = $2, deleted_at = now()
+             WHERE uuid = ANY ($3) AND source_id <> $1 AND id_synthese IS NOT NULL
+             RETURNING source_id)
+         UPDATE gn_harvest.source_state st SET observations = st.observations - n.lost
+         FROM (SELECT source_id, count(*) AS lost FROM lost GROUP BY 1) n
+         WHERE st.source_id = n.source_id",
+        &[source_id.into(), run_id.into(), uuids.into()],
+    )?;
+    Ok(())
+}
+
+/// A record that came under another key leaves its row of lineage under the old one.
+fn forget_former_places(source_id: i32, placed: &[Placed]) -> Result<(), Failure> {
+    let (ids, keys, uuids): (Vec<i64>, Vec<String>, Vec<Option<pgrx::Uuid>>) = placed.iter().fold(
+        (Vec::new(), Vec::new(), Vec::new()),
+        |(mut ids, mut keys, mut uuids), p| {
+            if p.observation.uuid.is_some() && !p.adopted {
+                ids.push(p.id_synthese);
+                keys.push(p.observation.key.clone());
+                uuids.push(p.observation.uuid.map(pgrx::Uuid::from_bytes));
+            }
+            (ids, keys, uuids)
+        },
+    );
+    if ids.is_empty() {
+        return Ok(());
+    }
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.harvested h
+         USING unnest($2::bigint[], $3::text[], $4::uuid[]) n(id_synthese, source_key, uuid)
+         WHERE h.source_id = $1 AND h.uuid = n.uuid AND h.id_synthese = n.id_synthese AND h.source_key IS DISTINCT FROM n.source_key",
+        &[source_id.into(), ids.into(), keys.into(), uuids.into()],
+    )?;
+    Ok(())
+}

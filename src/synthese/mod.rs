@@ -1,0 +1,534 @@
+//! A batch of records into gn_synthese: resolve, recognise, write what changed, keep lineage and dead letters.
+//! All of it in the caller's transaction; the target is read and written as the source's owner.
+
+mod columns;
+mod formats;
+mod identity;
+mod lineage;
+mod metadata;
+mod referential;
+mod rejects;
+mod resolve;
+mod write;
+
+use std::collections::{HashMap, HashSet};
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::error::Failure;
+use crate::mapping::{COLUMNS, Kind};
+use crate::postgres;
+use crate::record::{Batch, Lengths, Record, Value};
+use crate::run::Counts;
+use crate::source::Source;
+use formats::Formats;
+use identity::{Claimant, Decision, Known};
+use lineage::Placed;
+use referential::Referential;
+use rejects::DeadLetter;
+use resolve::{Observation, Rules, Unknown, ValueMappings};
+use write::Change;
+
+/// A page as it was parsed, with the text of its items.
+pub struct Parsed {
+    pub items: Vec<String>,
+    pub batch: Batch,
+}
+
+/// The target of a run.
+pub struct Synthese {
+    source_id: i32,
+    run_id: i64,
+    owner: pg_sys::Oid,
+    search_path: String,
+    id_source: i32,
+    protected: Vec<String>,
+    on_conflict: crate::source::OnUuidConflict,
+    priority: i32,
+    priorities: HashMap<i32, i32>,
+    rules: Rules,
+    formats: Formats,
+    referential: Referential,
+    has_rejects: bool,
+}
+
+impl Synthese {
+    /// Reads what the target is and finds, or makes, the source's row in gn_synthese.t_sources. In a transaction.
+    pub fn open(
+        source: &Source,
+        run_id: i64,
+        owner: pg_sys::Oid,
+        search_path: &str,
+    ) -> Result<Self, Failure> {
+        let mappings = value_mappings(source.id)?;
+        let priorities = identity::priorities()?;
+        let former = former_source(&source.name)?;
+        let (referential, id_source) = postgres::as_role(owner, search_path, || {
+            Ok((Referential::load()?, ensure_t_source(source)?))
+        })?;
+        if let Some(former) = former.filter(|former| former.id_source == id_source) {
+            take_lineage_over(source.id, former.source_id)?;
+        }
+        Spi::run_with_args(
+            "UPDATE gn_harvest.source_state SET id_source = $2 WHERE source_id = $1 AND id_source IS DISTINCT FROM $2",
+            &[source.id.into(), id_source.into()],
+        )?;
+        Ok(Synthese {
+            source_id: source.id,
+            run_id,
+            owner,
+            search_path: search_path.to_owned(),
+            id_source,
+            protected: source.protected_columns.clone(),
+            on_conflict: source.on_uuid_conflict,
+            priority: source.priority,
+            priorities,
+            rules: Rules {
+                on_unknown_value: source.on_unknown_value,
+                value_mappings: mappings,
+            },
+            formats: Formats::new(source.format, source.column_formats.clone()),
+            referential,
+            has_rejects: rejects::any(source.id)?,
+        })
+    }
+
+    pub fn lengths(&self) -> Lengths {
+        self.referential.lengths.clone()
+    }
+
+    /// Writes a batch; what it did is added to `counts`.
+    pub fn write(&mut self, pages: &[Parsed], counts: &mut Counts) -> Result<(), Failure> {
+        let (records, items, mut letters) = gather(pages, counts);
+        self.learn_formats(&records)?;
+        let mut unknown = Unknown::new();
+        let observations = self.as_owner(|synthese| {
+            synthese.resolve(records, &items, &mut letters, &mut unknown, counts)
+        })?;
+        let sorted = self.sort(observations, &items, &mut letters, counts)?;
+        let (placed, refused) = self.as_owner(|synthese| synthese.write_sorted(&sorted, counts))?;
+        for (item, rejection, sqlstate) in refused {
+            letters.push(DeadLetter {
+                rejection,
+                sqlstate: Some(sqlstate),
+                payload: items[item],
+            });
+        }
+        lineage::record(
+            self.source_id,
+            self.run_id,
+            &placed,
+            sorted.displaced.clone(),
+        )?;
+        self.settle(&sorted, &placed, letters.is_empty())?;
+        counts.rejected += rejects::keep(self.source_id, self.run_id, &letters)?;
+        self.has_rejects |= !letters.is_empty();
+        rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
+        let inserted = placed.iter().filter(|p| sorted.is_new(p)).count() as i64;
+        Spi::run_with_args(
+            "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
+            &[self.source_id.into(), inserted.into()],
+        )?;
+        Ok(())
+    }
+
+    fn as_owner<R>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let (owner, path) = (self.owner, self.search_path.clone());
+        postgres::as_role(owner, &path, || work(self))
+    }
+
+    fn learn_formats(&mut self, records: &[(usize, Record)]) -> Result<(), Failure> {
+        self.formats
+            .learn(records.iter().map(|(_, record)| record), &self.referential);
+        if self.formats.changed {
+            let found = serde_json::to_string(self.formats.found()).unwrap_or_default();
+            Spi::run_with_args(
+                "UPDATE gn_harvest.source_state SET column_formats = $2::jsonb WHERE source_id = $1",
+                &[self.source_id.into(), found.into()],
+            )?;
+            self.formats.changed = false;
+        }
+        Ok(())
+    }
+
+    /// Asks the referentials for what has not come up yet, makes missing datasets, and resolves every record.
+    fn resolve<'i>(
+        &mut self,
+        records: Vec<(usize, Record)>,
+        items: &[&'i str],
+        letters: &mut Vec<DeadLetter<'i>>,
+        unknown: &mut Unknown,
+        counts: &mut Counts,
+    ) -> Result<Vec<Observation>, Failure> {
+        self.learn(&records)?;
+        metadata::ensure(
+            &mut self.referential,
+            records
+                .iter()
+                .filter_map(|(_, record)| record.dataset.as_deref()),
+            counts,
+        )?;
+        let mut observations = Vec::with_capacity(records.len());
+        for (item, record) in records {
+            match resolve::resolve(
+                item,
+                record,
+                &self.referential,
+                &self.formats,
+                &self.rules,
+                unknown,
+            ) {
+                Ok(observation) => observations.push(observation),
+                Err(rejection) => letters.push(DeadLetter {
+                    rejection,
+                    sqlstate: None,
+                    payload: items[item],
+                }),
+            }
+        }
+        Ok(observations)
+    }
+
+    fn learn(&mut self, records: &[(usize, Record)]) -> Result<(), Failure> {
+        let mapped = |column: &str| -> Vec<String> {
+            self.rules
+                .value_mappings
+                .iter()
+                .filter(|((c, _), _)| c == column)
+                .filter_map(|(_, local)| local.clone())
+                .collect()
+        };
+        let numbers = |kind: Kind| -> Vec<i32> {
+            let index = COLUMNS.iter().position(|column| column.kind == kind);
+            let value = |record: &Record| match record.values.get(index?) {
+                Some(Value::Integer(number)) => Some(*number),
+                _ => None,
+            };
+            records
+                .iter()
+                .filter_map(|(_, record)| value(record))
+                .collect()
+        };
+        let local_taxa = mapped("cd_nom")
+            .into_iter()
+            .filter_map(|local| local.trim().parse().ok());
+        let local_habitats = mapped("cd_hab")
+            .into_iter()
+            .filter_map(|local| local.trim().parse().ok());
+        let local_areas = mapped(resolve::AREA_COLUMN)
+            .into_iter()
+            .filter_map(|local| {
+                local
+                    .split_once('/')
+                    .map(|(t, c)| (t.to_owned(), c.to_owned()))
+            });
+        let (taxa, habitats) = (numbers(Kind::Taxon), numbers(Kind::Habitat));
+        self.referential
+            .learn_taxa(taxa.into_iter().chain(local_taxa))?;
+        self.referential
+            .learn_habitats(habitats.into_iter().chain(local_habitats))?;
+        self.referential.learn_areas(
+            records
+                .iter()
+                .filter_map(|(_, record)| record.area.clone())
+                .chain(local_areas),
+        )?;
+        let uuids: HashSet<[u8; 16]> = records
+            .iter()
+            .filter_map(|(_, r)| r.dataset.as_deref().and_then(|d| d.uuid))
+            .collect();
+        self.referential.learn_datasets(uuids.into_iter())
+    }
+
+    /// Decides what becomes of each observation.
+    fn sort<'i>(
+        &mut self,
+        observations: Vec<Observation>,
+        items: &[&'i str],
+        letters: &mut Vec<DeadLetter<'i>>,
+        counts: &mut Counts,
+    ) -> Result<Sorted, Failure> {
+        let lineage = identity::lineage(self.source_id, &observations)?;
+        let held = self.as_owner(|_| identity::held(&lineage, &observations))?;
+        let known = Known::new(self.source_id, lineage, held);
+        let claimant = Claimant {
+            source_id: self.source_id,
+            id_source: self.id_source,
+            run_id: self.run_id,
+            on_conflict: self.on_conflict,
+            priority: self.priority,
+            priorities: &self.priorities,
+        };
+        let mut sorted = Sorted::default();
+        let mut uuids: HashMap<[u8; 16], String> = HashMap::new();
+        for observation in observations {
+            if let Some(uuid) = observation.uuid
+                && let Some(other) = uuids.insert(uuid, observation.key.clone())
+            {
+                letters.push(DeadLetter {
+                    rejection: identity::duplicate(&observation, &other),
+                    sqlstate: None,
+                    payload: items[observation.item],
+                });
+                continue;
+            }
+            match known.decide(&observation, &claimant) {
+                Decision::Insert => sorted.new.push(observation),
+                Decision::Update {
+                    id_synthese,
+                    displaced,
+                    adopt,
+                } => {
+                    sorted.displaced.extend(displaced);
+                    sorted.known.push((observation, id_synthese, adopt));
+                }
+                Decision::Unchanged => {
+                    counts.unchanged += 1;
+                    sorted.settled.push(observation.key);
+                }
+                Decision::Skip => {
+                    counts.skipped += 1;
+                    sorted.settled.push(observation.key);
+                }
+                Decision::Reject(rejection) => {
+                    letters.push(DeadLetter {
+                        rejection: *rejection,
+                        sqlstate: None,
+                        payload: items[observation.item],
+                    });
+                }
+            }
+        }
+        Ok(sorted)
+    }
+
+    fn write_sorted<'s>(
+        &mut self,
+        sorted: &'s Sorted,
+        counts: &mut Counts,
+    ) -> Result<(Vec<Placed<'s>>, Vec<Refusal>), Failure> {
+        let changes: Vec<Change> = sorted
+            .known
+            .iter()
+            .map(|(observation, id_synthese, _)| Change {
+                observation,
+                id_synthese: *id_synthese,
+            })
+            .collect();
+        let (updated, mut refused) =
+            write::update(&self.referential, self.id_source, &self.protected, &changes)?;
+        let new: Vec<&Observation> = sorted.new.iter().collect();
+        let (inserted, refused_new) = write::insert(&self.referential, self.id_source, &new)?;
+        refused.extend(refused_new);
+        let refused_items: HashSet<usize> = refused.iter().map(|refused| refused.item).collect();
+        counts.inserted += inserted.len() as i64;
+        counts.updated += updated.len() as i64;
+        counts.unchanged += (changes
+            .iter()
+            .filter(|c| !refused_items.contains(&c.observation.item))
+            .count()
+            - updated.len()) as i64;
+        let placed_new = inserted.iter().map(|(position, id)| Placed {
+            observation: new[*position],
+            id_synthese: *id,
+            adopted: false,
+        });
+        let placed_known = sorted
+            .known
+            .iter()
+            .filter(|(observation, ..)| !refused_items.contains(&observation.item))
+            .map(|(observation, id, adopt)| Placed {
+                observation,
+                id_synthese: *id,
+                adopted: *adopt,
+            });
+        let placed = placed_known.chain(placed_new).collect();
+        let by_item: HashMap<usize, &Observation> = sorted
+            .new
+            .iter()
+            .chain(sorted.known.iter().map(|(o, ..)| o))
+            .map(|o| (o.item, o))
+            .collect();
+        let refusals = refused.into_iter().filter_map(|refused| {
+            let observation = by_item.get(&refused.item)?;
+            let column = write::column_of(&refused.failure.message);
+            let rejection = rejects::refused(
+                observation.key.clone(),
+                observation.uuid,
+                column,
+                &refused.failure,
+            );
+            Some((refused.item, rejection, refused.failure.sqlstate))
+        });
+        Ok((placed, refusals.collect()))
+    }
+
+    fn settle(
+        &self,
+        sorted: &Sorted,
+        placed: &[Placed],
+        none_rejected: bool,
+    ) -> Result<(), Failure> {
+        if !self.has_rejects && none_rejected {
+            return Ok(());
+        }
+        let keys = sorted
+            .settled
+            .iter()
+            .cloned()
+            .chain(placed.iter().map(|p| p.observation.key.clone()))
+            .collect();
+        rejects::settle(self.source_id, keys)
+    }
+}
+
+/// Item, why, SQLSTATE.
+type Refusal = (usize, crate::record::Rejection, String);
+
+/// Observations by what becomes of them.
+#[derive(Default)]
+struct Sorted {
+    new: Vec<Observation>,
+    /// With their row, and whether it has to be adopted.
+    known: Vec<(Observation, i64, bool)>,
+    /// Keys that name another record now.
+    displaced: Vec<String>,
+    /// Keys of those that need no write.
+    settled: Vec<String>,
+}
+
+impl Sorted {
+    /// Whether a row counts as one more of this source.
+    fn is_new(&self, placed: &Placed) -> bool {
+        placed.adopted || self.new.iter().any(|o| std::ptr::eq(o, placed.observation))
+    }
+}
+
+/// The records of some pages, their items side by side, those rejected already. A key that comes twice counts once.
+fn gather<'p>(
+    pages: &'p [Parsed],
+    counts: &mut Counts,
+) -> (Vec<(usize, Record)>, Vec<&'p str>, Vec<DeadLetter<'p>>) {
+    let mut items = Vec::new();
+    let mut records = Vec::new();
+    let mut letters = Vec::new();
+    let mut seen = HashSet::new();
+    for page in pages {
+        let first = items.len();
+        items.extend(page.items.iter().map(String::as_str));
+        counts.pages += 1;
+        counts.fetched += page.items.len() as i64;
+        for (position, record) in &page.batch.records {
+            if seen.insert(record.key.as_deref().unwrap_or_default()) {
+                records.push((first + position, record.clone()));
+            } else {
+                counts.repeated += 1;
+            }
+        }
+        letters.extend(
+            page.batch
+                .rejected
+                .iter()
+                .map(|(position, rejection)| DeadLetter {
+                    rejection: rejection.clone(),
+                    sqlstate: None,
+                    payload: items[first + position],
+                }),
+        );
+    }
+    (records, items, letters)
+}
+
+/// Decisions of `map_value`: those of the source win over those for every source.
+fn value_mappings(source_id: i32) -> Result<ValueMappings, Failure> {
+    Spi::connect(|client| {
+        let mut mappings = ValueMappings::new();
+        let query = "SELECT column_name, source_value, local_value FROM gn_harvest.value_mapping
+                     WHERE source_id = $1 OR source_id IS NULL ORDER BY source_id NULLS FIRST";
+        for row in client.select(query, None, &[source_id.into()])? {
+            if let (Some(column), Some(value)) = (row.get::<String>(1)?, row.get::<String>(2)?) {
+                mappings.insert((column, value), row.get::<String>(3)?);
+            }
+        }
+        Ok(mappings)
+    })
+}
+
+/// The source's row in gn_synthese.t_sources, made or brought up to date.
+fn ensure_t_source(source: &Source) -> Result<i32, Failure> {
+    let described = format!("gn_harvest: export {} of {}", source.export_id, source.url);
+    let kept = match source.id_source {
+        None => None,
+        Some(id_source) => Spi::get_one_with_args::<i32>(
+            "SELECT max(id_source) FROM gn_synthese.t_sources WHERE id_source = $1",
+            &[id_source.into()],
+        )?,
+    };
+    let found = match kept {
+        Some(id_source) => Some(id_source),
+        None => Spi::get_one_with_args::<i32>(
+            "SELECT max(id_source) FROM gn_synthese.t_sources WHERE name_source = $1",
+            &[source.name.as_str().into()],
+        )?,
+    };
+    let Some(id_source) = found else {
+        return Spi::get_one_with_args::<i32>(
+            "INSERT INTO gn_synthese.t_sources (name_source, desc_source, entity_source_pk_field, url_source)
+             VALUES ($1, $2, 'id_synthese', left($3, 255)) RETURNING id_source",
+            &[source.name.as_str().into(), described.into(), source.url.as_str().into()],
+        )?
+        .ok_or_else(|| Failure::new("XX000", "gn_synthese.t_sources gave no id_source"));
+    };
+    Spi::run_with_args(
+        "UPDATE gn_synthese.t_sources SET name_source = $2, desc_source = $3, url_source = left($4, 255)
+         WHERE id_source = $1 AND (name_source, desc_source, url_source) IS DISTINCT FROM ($2, $3, left($4, 255))",
+        &[id_source.into(), source.name.as_str().into(), described.into(), source.url.as_str().into()],
+    )?;
+    Ok(id_source)
+}
+
+/// A source of the same name that was dropped: its lineage waits for the one that comes back.
+struct FormerSource {
+    source_id: i32,
+    id_source: i32,
+}
+
+fn former_source(name: &str) -> Result<Option<FormerSource>, Failure> {
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT source_id, id_source FROM gn_harvest.former_source WHERE name = $1 ORDER BY dropped_at DESC LIMIT 1",
+            Some(1),
+            &[name.into()],
+        )?;
+        match rows.into_iter().next() {
+            None => Ok(None),
+            Some(row) => {
+                Ok(row
+                    .get::<i32>(1)?
+                    .zip(row.get::<i32>(2)?)
+                    .map(|(source_id, id_source)| FormerSource {
+                        source_id,
+                        id_source,
+                    }))
+            }
+        }
+    })
+}
+
+fn take_lineage_over(source_id: i32, former: i32) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "WITH taken AS (
+             UPDATE gn_harvest.harvested SET source_id = $1 WHERE source_id = $2 RETURNING id_synthese)
+         UPDATE gn_harvest.source_state SET observations = observations + (SELECT count(id_synthese) FROM taken) WHERE source_id = $1",
+        &[source_id.into(), former.into()],
+    )?;
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.former_source WHERE source_id = $1",
+        &[former.into()],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Dead letters and unknown values: kept with the record whole, taken away when it is written.
+
+use pgrx::prelude::*;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::resolve::Unknown;
+use crate::error::Failure;
+use crate::record::{Reason, Rejection, quoted};
+
+/// A rejection with the item that it is about.
+pub struct DeadLetter<'a> {
+    pub rejection: Rejection,
+    pub sqlstate: Option<String>,
+    pub payload: &'a str,
+}
+
+impl DeadLetter<'_> {
+    /// What makes it the same record when it comes again: its key, else its text.
+    fn identity(&self) -> String {
+        self.rejection
+            .key
+            .clone()
+            .filter(|key| !key.is_empty())
+            .unwrap_or_else(|| format!("payload {:032x}", self.hash()))
+    }
+
+    fn hash(&self) -> u128 {
+        xxh3_128(self.payload.as_bytes())
+    }
+}
+
+/// Keeps rejected records. One that was discarded stays so until the source changes it.
+pub fn keep(source_id: i32, run_id: i64, letters: &[DeadLetter]) -> Result<i64, Failure> {
+    if letters.is_empty() {
+        return Ok(0);
+    }
+    let column = |f: &dyn Fn(&DeadLetter) -> Option<String>| {
+        letters.iter().map(f).collect::<Vec<Option<String>>>()
+    };
+    Spi::run_with_args(
+        "INSERT INTO gn_harvest.rejected AS r (source_id, identity, source_key, uuid, reason, column_name, value, message, sqlstate,
+                                               payload, payload_hash, first_run, last_run)
+         SELECT DISTINCT ON (n.identity) $1, n.identity, n.source_key, n.uuid, n.reason, n.column_name, n.value, n.message, n.sqlstate,
+                n.payload::json, n.payload_hash, $2, $2
+         FROM unnest($3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[])
+              WITH ORDINALITY n(identity, source_key, uuid, reason, column_name, value, message, sqlstate, payload, payload_hash, ord)
+         ORDER BY n.identity, n.ord
+         ON CONFLICT (source_id, identity) DO UPDATE
+         SET uuid = EXCLUDED.uuid, reason = EXCLUDED.reason, column_name = EXCLUDED.column_name, value = EXCLUDED.value,
+             message = EXCLUDED.message, sqlstate = EXCLUDED.sqlstate, payload = EXCLUDED.payload, payload_hash = EXCLUDED.payload_hash,
+             last_run = EXCLUDED.last_run, last_seen = now(), attempts = r.attempts + 1,
+             discarded_at = CASE WHEN r.payload_hash = EXCLUDED.payload_hash THEN r.discarded_at END,
+             discarded_by = CASE WHEN r.payload_hash = EXCLUDED.payload_hash THEN r.discarded_by END,
+             discard_note = CASE WHEN r.payload_hash = EXCLUDED.payload_hash THEN r.discard_note END",
+        &[
+            source_id.into(),
+            run_id.into(),
+            letters.iter().map(DeadLetter::identity).collect::<Vec<String>>().into(),
+            column(&|l| l.rejection.key.clone()).into(),
+            letters.iter().map(|l| l.rejection.uuid.map(pgrx::Uuid::from_bytes)).collect::<Vec<Option<pgrx::Uuid>>>().into(),
+            letters.iter().map(|l| l.rejection.reason.code().to_owned()).collect::<Vec<String>>().into(),
+            column(&|l| l.rejection.column.as_deref().map(quoted)).into(),
+            column(&|l| l.rejection.value.as_deref().map(quoted)).into(),
+            letters.iter().map(|l| l.rejection.message.replace('\0', "")).collect::<Vec<String>>().into(),
+            column(&|l| l.sqlstate.clone()).into(),
+            letters.iter().map(|l| l.payload.to_owned()).collect::<Vec<String>>().into(),
+            letters.iter().map(|l| pgrx::Uuid::from_bytes(l.hash().to_be_bytes())).collect::<Vec<pgrx::Uuid>>().into(),
+        ],
+    )?;
+    Ok(letters.len() as i64)
+}
+
+/// A record that the target refused.
+pub fn refused(
+    key: String,
+    uuid: Option<[u8; 16]>,
+    column: Option<&str>,
+    failure: &Failure,
+) -> Rejection {
+    let message = match &failure.detail {
+        Some(detail) => format!("{} ({detail})", failure.message),
+        None => failure.message.clone(),
+    };
+    Rejection {
+        reason: Reason::TargetError,
+        key: Some(key),
+        uuid,
+        column: column.map(str::to_owned),
+        value: None,
+        message,
+    }
+}
+
+/// Whether the source has dead letters at all: if not, nothing has to be taken away batch by batch.
+pub fn any(source_id: i32) -> Result<bool, Failure> {
+    Ok(Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM gn_harvest.rejected WHERE source_id = $1)",
+        &[source_id.into()],
+    )?
+    .unwrap_or(false))
+}
+
+/// These records are in the target now.
+pub fn settle(source_id: i32, keys: Vec<String>) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.rejected WHERE source_id = $1 AND identity = ANY ($2)",
+        &[source_id.into(), keys.into()],
+    )?;
+    Ok(())
+}
+
+/// Counts values that the local referentials do not know.
+pub fn tell_unknown(source_id: i32, run_id: i64, unknown: &Unknown) -> Result<(), Failure> {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Spi::run_with_args(
+        "INSERT INTO gn_harvest.unmapped AS u (source_id, column_name, source_value, occurrences, first_run, last_run)
+         SELECT $1, n.column_name, n.source_value, n.occurrences, $2, $2
+         FROM unnest($3::text[], $4::text[], $5::bigint[]) n(column_name, source_value, occurrences)
+         ON CONFLICT (source_id, column_name, source_value) DO UPDATE
+         SET occurrences = CASE WHEN u.last_run = EXCLUDED.last_run THEN u.occurrences ELSE 0 END + EXCLUDED.occurrences,
+             last_run = EXCLUDED.last_run, last_seen = now()",
+        &[
+            source_id.into(),
+            run_id.into(),
+            unknown.keys().map(|(column, _)| (*column).to_owned()).collect::<Vec<String>>().into(),
+            unknown.keys().map(|(_, value)| value.clone()).collect::<Vec<String>>().into(),
+            unknown.values().copied().collect::<Vec<i64>>().into(),
+        ],
+    )?;
+    Ok(())
+}

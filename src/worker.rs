@@ -1,0 +1,181 @@
+//! The background worker of one task: how it is started, waited for, and where it begins.
+
+use std::time::{Duration, Instant};
+
+use pgrx::bgworkers::{
+    BackgroundWorker, BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker,
+};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::error::Failure;
+use crate::{harvest, postgres, settings};
+
+/// backend_type in pg_stat_activity; `cancel` recognises workers by it.
+const WORKER_TYPE: &str = "gn_harvest run";
+/// PostgreSQL hands a worker 128 bytes.
+const MAX_EXTRA: usize = 127;
+const SEPARATOR: char = '\u{1f}';
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// What a worker is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    pub run_id: i64,
+    pub source_id: i32,
+    /// 'auto', 'full', 'incremental', 'retry' or 'check'.
+    pub mode: String,
+    pub started_by: String,
+}
+
+impl Task {
+    fn encode(&self) -> String {
+        let Task {
+            run_id,
+            source_id,
+            mode,
+            started_by,
+        } = self;
+        format!(
+            "{}{SEPARATOR}{run_id}{SEPARATOR}{source_id}{SEPARATOR}{mode}{SEPARATOR}{started_by}",
+            postgres::database().to_u32()
+        )
+    }
+
+    fn decode(text: &str) -> Option<(pg_sys::Oid, Task)> {
+        let mut parts = text.splitn(5, SEPARATOR);
+        let database = parts.next()?.parse::<u32>().ok()?;
+        let task = Task {
+            run_id: parts.next()?.parse().ok()?,
+            source_id: parts.next()?.parse().ok()?,
+            mode: parts.next()?.to_owned(),
+            started_by: parts.next()?.to_owned(),
+        };
+        Some((database.into(), task))
+    }
+
+    pub fn is_check(&self) -> bool {
+        self.mode == "check"
+    }
+}
+
+/// A worker that is cancelled when its caller gives up waiting (Ctrl-C, statement_timeout).
+struct Running(Option<DynamicBackgroundWorker>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.take().and_then(|worker| worker.pid().ok()) {
+            postgres::interrupt(pid);
+        }
+    }
+}
+
+/// Starts a worker for `task`. With `wait`, returns when it has ended, else when its run is visible.
+pub fn run(task: &Task, wait: bool) -> Result<(), Failure> {
+    let extra = task.encode();
+    if extra.len() > MAX_EXTRA {
+        return Err(Failure::new(
+            "54000",
+            "the name of the role is too long for a worker",
+        ));
+    }
+    let worker = BackgroundWorkerBuilder::new("gn_harvest")
+        .set_type(WORKER_TYPE)
+        .set_library("gn_harvest")
+        .set_function("gn_harvest_worker")
+        .set_extra(&extra)
+        .set_notify_pid(postgres::own_pid())
+        .enable_spi_access()
+        .load_dynamic()
+        .map_err(|_| {
+            Failure::new("53000", "no background worker slot is free")
+                .detail("Every slot of max_worker_processes is taken.")
+                .hint("Wait until a run has ended, or raise max_worker_processes and restart PostgreSQL.")
+        })?;
+    let mut running = Running(Some(worker));
+    let mut told = Instant::now();
+    while let Some(worker) = &running.0 {
+        match worker.pid() {
+            Err(BackgroundWorkerStatus::Stopped) => running.0 = None,
+            Ok(_) if !wait && is_begun(task.run_id)? => running.0 = None,
+            Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted) => {
+                if told.elapsed() > PROGRESS_EVERY {
+                    tell_progress(task.run_id)?;
+                    told = Instant::now();
+                }
+                postgres::wait_latch(if wait {
+                    Duration::from_secs(1)
+                } else {
+                    Duration::from_millis(20)
+                });
+            }
+            Err(_) => return Err(Failure::new("57P02", "the server is going down")),
+        }
+    }
+    Ok(())
+}
+
+fn is_begun(run_id: i64) -> Result<bool, Failure> {
+    Ok(Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM gn_harvest.run WHERE id = $1)",
+        &[run_id.into()],
+    )?
+    .unwrap_or(false))
+}
+
+fn tell_progress(run_id: i64) -> Result<(), Failure> {
+    let line = Spi::get_one_with_args::<String>(
+        "SELECT format('run %s of source \"%s\": %s, %s%s records', id, source, phase, done, ' of ' || total)
+         FROM gn_harvest.run WHERE id = $1 AND status = 'running'",
+        &[run_id.into()],
+    );
+    if let Ok(Some(line)) = line {
+        notice!("{line}");
+    }
+    Ok(())
+}
+
+/// Where a worker begins.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn gn_harvest_worker(_argument: pg_sys::Datum) {
+    postgres::attach_signals();
+    let Some((database, task)) = Task::decode(BackgroundWorker::get_extra()) else {
+        log!("gn_harvest: a worker was started without a task");
+        return;
+    };
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    let begun = postgres::transaction(prepare_session);
+    match begun {
+        Ok(search_path) => harvest::work(&task, &search_path),
+        Err(failure) => log!(
+            "gn_harvest: run {} could not begin: {}",
+            task.run_id,
+            failure
+        ),
+    }
+}
+
+/// Sets the session up for the worker's own statements; returns the search path that the target's code expects.
+fn prepare_session() -> Result<String, Failure> {
+    let search_path =
+        Spi::get_one::<String>("SELECT current_setting('search_path')")?.unwrap_or_default();
+    let lock_timeout = settings::LOCK_TIMEOUT.get().to_string();
+    for (name, value) in [
+        ("search_path", "pg_catalog, pg_temp"),
+        ("lock_timeout", lock_timeout.as_str()),
+        ("statement_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+        ("default_transaction_isolation", "read committed"),
+        ("default_transaction_read_only", "off"),
+        ("jit", "off"),
+        ("DateStyle", "ISO, YMD"),
+        ("IntervalStyle", "postgres"),
+    ] {
+        Spi::run_with_args(
+            "SELECT set_config($1, $2, false)",
+            &[name.into(), value.into()],
+        )?;
+    }
+    Ok(search_path)
+}
