@@ -13,7 +13,7 @@ BEGIN
         gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict TO %I', role);
     -- Views check the functions that they call against who reads them.
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.visible_source(name), gn_harvest.sees_everything(name),
-        gn_harvest.working_source(integer), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text) TO %I', role);
+        gn_harvest.working_source(), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text) TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_views(name) IS 'What readers and operators have in common.';

@@ -70,19 +70,18 @@ CREATE TABLE gn_harvest.check_result (
 );
 COMMENT ON TABLE gn_harvest.check_result IS 'Answers of check_source, one row a check.';
 
--- A worker holds a lock of its own on (source, kind of work) as long as it lives: it says which runs are really running.
--- objsubid: 1 harvest, 2 check.
-CREATE FUNCTION gn_harvest.working_source(kind integer DEFAULT 1) RETURNS SETOF integer
+-- A worker holds a lock of its own on its source as long as it lives: it says which runs are really running.
+CREATE FUNCTION gn_harvest.working_source() RETURNS SETOF integer
 LANGUAGE sql STABLE
 AS $$
     SELECT l.objid::integer
     FROM pg_catalog.pg_locks l
     WHERE l.locktype = 'object' AND l.granted
       AND l.classid = 'gn_harvest.source'::pg_catalog.regclass
-      AND l.objsubid = kind
+      AND l.objsubid = 1
       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 $$;
-COMMENT ON FUNCTION gn_harvest.working_source(integer) IS 'Sources for which a worker is alive now.';
+COMMENT ON FUNCTION gn_harvest.working_source() IS 'Sources for which a worker is alive now.';
 
 CREATE FUNCTION gn_harvest.within_hours(hours text, at time) RETURNS boolean
 LANGUAGE sql IMMUTABLE

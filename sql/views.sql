@@ -4,7 +4,7 @@ CREATE VIEW gn_harvest.all_run AS
 SELECT r.id AS run,
        r.source,
        r.mode,
-       CASE WHEN r.status = 'running' AND NOT r.source_id IN (SELECT gn_harvest.working_source(CASE r.mode WHEN 'check' THEN 2 ELSE 1 END))
+       CASE WHEN r.status = 'running' AND r.mode <> 'check' AND NOT r.source_id IN (SELECT gn_harvest.working_source())
             THEN 'interrupted' ELSE r.status END AS status,
        r.started_by,
        r.created_at AS started_at,

@@ -55,6 +55,20 @@ pub fn transaction<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Fa
     .execute()
 }
 
+/// Runs `work` in a transaction of its own that is rolled back whatever comes of it.
+pub fn rehearsal<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
+    let mut outcome = None;
+    let ended: Result<(), Failure> = transaction(|| {
+        outcome = Some(work()?);
+        Err(Failure::new("00000", "rehearsed"))
+    });
+    match (outcome, ended) {
+        (Some(outcome), _) => Ok(outcome),
+        (None, Err(failure)) => Err(failure),
+        (None, Ok(())) => Err(Failure::new("XX000", "a rehearsal was not rolled back")),
+    }
+}
+
 /// Runs `work` in a subtransaction: released on `Ok`, rolled back on `Err` or on an error, which becomes the `Err`.
 /// A cancel or a shutdown passes through.
 pub fn subtransaction<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
@@ -175,14 +189,15 @@ pub fn own_pid() -> i32 {
 
 /// Takes, for the life of this process, the lock that says that it works on a source. Ordinary users can't take it:
 /// it is on a number of a catalogued object, out of reach of advisory locks. False when another process has it.
-pub fn lock_source(source_table: pg_sys::Oid, source_id: i32, kind: u16) -> bool {
+pub fn lock_source(source_table: pg_sys::Oid, source_id: i32) -> bool {
     let tag = pg_sys::LOCKTAG {
         locktag_field1: database().to_u32(),
         locktag_field2: source_table.to_u32(),
         locktag_field3: source_id as u32,
-        locktag_field4: kind,
+        locktag_field4: 1,
         locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
-        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        // Locks of this method outlive an abort and are released when the process ends.
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
     };
     // SAFETY: the tag lives through the call; a session lock is released when the process ends.
     let result = unsafe { pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, true, true) };

@@ -87,21 +87,16 @@ pub fn exists(run_id: i64) -> Result<bool, Failure> {
 /// Takes the source for this worker, closes runs of it that died, and writes the run's row.
 /// False when another worker has the source.
 pub fn begin(task: &Task, source: &str) -> Result<bool, Failure> {
-    let table = Spi::get_one::<pg_sys::Oid>("SELECT 'gn_harvest.source'::regclass::oid")?
-        .unwrap_or(pg_sys::Oid::INVALID);
-    let kind = if task.is_check() { 2 } else { 1 };
-    if !postgres::lock_source(table, task.source_id, kind) {
-        return Ok(false);
+    if task.is_check() {
+        forget_old_checks(task.source_id)?;
+    } else {
+        let table = Spi::get_one::<pg_sys::Oid>("SELECT 'gn_harvest.source'::regclass::oid")?
+            .unwrap_or(pg_sys::Oid::INVALID);
+        if !postgres::lock_source(table, task.source_id) {
+            return Ok(false);
+        }
+        close_orphans(task.source_id)?;
     }
-    Spi::run_with_args(
-        "UPDATE gn_harvest.run
-         SET status = 'interrupted', finished_at = now(), error_sqlstate = '57P02',
-             error_message = 'the worker of this run is gone',
-             error_detail = 'It was ended from outside, or the server went down.',
-             error_hint = CASE mode WHEN 'full' THEN 'The next run goes on where it stopped.' ELSE 'The next run reads the same changes again.' END
-         WHERE source_id = $1 AND status = 'running' AND (mode = 'check') = $2",
-        &[task.source_id.into(), task.is_check().into()],
-    )?;
     Spi::run_with_args(
         "INSERT INTO gn_harvest.run (id, source_id, source, mode, started_by, pid) VALUES ($1, $2, $3, $4, $5, pg_backend_pid())",
         &[
@@ -113,6 +108,29 @@ pub fn begin(task: &Task, source: &str) -> Result<bool, Failure> {
         ],
     )?;
     Ok(true)
+}
+
+/// Runs whose worker died; this worker has the source's lock, so none of them lives.
+fn close_orphans(source_id: i32) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run
+         SET status = 'interrupted', finished_at = now(), error_sqlstate = '57P02',
+             error_message = 'the worker of this run is gone',
+             error_detail = 'It was ended from outside, or the server went down.',
+             error_hint = CASE mode WHEN 'full' THEN 'The next run goes on where it stopped.' ELSE 'The next run reads the same changes again.' END
+         WHERE source_id = $1 AND status = 'running' AND mode <> 'check'",
+        &[source_id.into()],
+    )?;
+    Ok(())
+}
+
+/// Answers that nobody will read any more.
+fn forget_old_checks(source_id: i32) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.run WHERE source_id = $1 AND mode = 'check' AND created_at < now() - interval '1 hour'",
+        &[source_id.into()],
+    )?;
+    Ok(())
 }
 
 /// Says what the run is doing now; also in pg_stat_activity.

@@ -120,9 +120,7 @@ impl Plan {
     fn take(&mut self) -> Option<Step> {
         let keyset = matches!(self.order, Order::Windows { width: None, .. });
         let pages = matches!(self.order, Order::Pages { .. });
-        // Pages by key follow one another: one request at a time in a slice.
-        let ready = |s: &&mut Work| !s.entries.is_empty() && (!keyset || s.in_flight == 0);
-        let slice = self.slices.iter_mut().find(ready)?;
+        let slice = self.slices.iter_mut().find(|s| !s.entries.is_empty())?;
         let mut entry = slice.entries.pop_front()?;
         let (kind, end, limit) = if pages {
             (Kind::Page, entry.from, self.page_size)

@@ -36,6 +36,10 @@ impl Formats {
             .unwrap_or_else(|| self.usual())
     }
 
+    pub fn is_known(&self, column: &str) -> bool {
+        self.fixed != Format::Auto || self.found.contains_key(column)
+    }
+
     pub fn found(&self) -> &HashMap<String, Format> {
         &self.found
     }

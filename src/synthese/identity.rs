@@ -13,7 +13,6 @@ use crate::source::OnUuidConflict;
 #[derive(Debug, Clone)]
 pub struct Lineage {
     pub source_id: i32,
-    pub key_number: Option<i64>,
     pub source_key: Option<String>,
     pub uuid: Option<[u8; 16]>,
     pub id_synthese: Option<i64>,
@@ -96,7 +95,6 @@ pub fn lineage(source_id: i32, observations: &[Observation]) -> Result<Vec<Linea
         for row in rows {
             found.push(Lineage {
                 source_id: row.get::<i32>(1)?.unwrap_or_default(),
-                key_number: row.get::<i64>(2)?,
                 source_key: row.get::<String>(3)?,
                 uuid: row.get::<pgrx::Uuid>(4)?.map(|uuid| *uuid.as_bytes()),
                 id_synthese: row.get::<i64>(5)?,

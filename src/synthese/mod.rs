@@ -98,6 +98,17 @@ impl Synthese {
         self.referential.lengths.clone()
     }
 
+    /// How each column of nomenclature is written, as far as it has been found out.
+    pub fn formats(&self) -> Vec<(&'static str, crate::source::Format)> {
+        let coded = COLUMNS
+            .iter()
+            .filter(|column| matches!(column.kind, Kind::Nomenclature(_)));
+        coded
+            .filter(|column| self.formats.is_known(column.target))
+            .map(|column| (column.target, self.formats.of(column.target)))
+            .collect()
+    }
+
     /// Writes a batch; what it did is added to `counts`.
     pub fn write(&mut self, pages: &[Parsed], counts: &mut Counts) -> Result<(), Failure> {
         let (records, items, mut letters) = gather(pages, counts);
@@ -115,6 +126,7 @@ impl Synthese {
                 payload: items[item],
             });
         }
+        let placed_items: HashSet<usize> = placed.iter().map(|p| p.observation.item).collect();
         lineage::record(
             self.source_id,
             self.run_id,
@@ -125,10 +137,16 @@ impl Synthese {
         counts.rejected += rejects::keep(self.source_id, self.run_id, &letters)?;
         self.has_rejects |= !letters.is_empty();
         rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
-        let inserted = placed.iter().filter(|p| sorted.is_new(p)).count() as i64;
+        // Rows that were not this source's before: those inserted, which no update placed, and those adopted.
+        let kept = sorted
+            .known
+            .iter()
+            .filter(|(observation, _, adopt)| !adopt && placed_items.contains(&observation.item))
+            .count();
+        let gained = (placed.len() - kept) as i64;
         Spi::run_with_args(
             "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
-            &[self.source_id.into(), inserted.into()],
+            &[self.source_id.into(), gained.into()],
         )?;
         Ok(())
     }
@@ -399,13 +417,6 @@ struct Sorted {
     displaced: Vec<String>,
     /// Keys of those that need no write.
     settled: Vec<String>,
-}
-
-impl Sorted {
-    /// Whether a row counts as one more of this source.
-    fn is_new(&self, placed: &Placed) -> bool {
-        placed.adopted || self.new.iter().any(|o| std::ptr::eq(o, placed.observation))
-    }
 }
 
 /// The records of some pages, their items side by side, those rejected already. A key that comes twice counts once.

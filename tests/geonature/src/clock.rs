@@ -43,7 +43,11 @@ pub fn civil(days: i64) -> (i64, u32, u32) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u32;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 } as u32;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    } as u32;
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -179,7 +183,11 @@ mod tests {
 
     #[test]
     fn a_timestamp_is_read_as_it_is_written() {
-        for text in ["2026-11-23 16:58:18.692943", "1969-12-31 23:59:59", "2024-02-29 00:00:00"] {
+        for text in [
+            "2026-11-23 16:58:18.692943",
+            "1969-12-31 23:59:59",
+            "2024-02-29 00:00:00",
+        ] {
             assert_eq!(timestamp(parse_timestamp(text).unwrap()), text);
         }
     }
@@ -187,14 +195,25 @@ mod tests {
     #[test]
     fn the_zone_of_a_value_is_ignored() {
         let plain = parse_timestamp("2026-09-01 10:00:00");
-        for text in ["2026-09-01T10:00:00Z", "2026-09-01T10:00:00+02:00", "2026-09-01 10:00"] {
+        for text in [
+            "2026-09-01T10:00:00Z",
+            "2026-09-01T10:00:00+02:00",
+            "2026-09-01 10:00",
+        ] {
             assert_eq!(parse_timestamp(text), plain, "{text}");
         }
     }
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for text in ["hier", "", "2026-02-30", "2026-13-01", "2026-01-01 25:00:00", "2026-1-1"] {
+        for text in [
+            "hier",
+            "",
+            "2026-02-30",
+            "2026-13-01",
+            "2026-01-01 25:00:00",
+            "2026-1-1",
+        ] {
             assert_eq!(parse_timestamp(text), None, "{text}");
         }
     }

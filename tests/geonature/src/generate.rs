@@ -37,8 +37,13 @@ const OBSERVERS: [&str; 8] = [
     "Núñez Maël \"le Rouge\"",
     "Anonyme",
 ];
-const PLACES: [&str; 5] =
-    ["Rive d'Arve", "Combe Noire", "Étang du Roi", "La Chênaie", "Col de l'Œillet \"bas\""];
+const PLACES: [&str; 5] = [
+    "Rive d'Arve",
+    "Combe Noire",
+    "Étang du Roi",
+    "La Chênaie",
+    "Col de l'Œillet \"bas\"",
+];
 const WEATHER: [&str; 4] = ["soleil", "pluie", "brouillard", "neige « lourde »"];
 const RELEVE: &str =
     "Temps ensoleillé, vent faible.\n2ᵉ passage \"rapide\"\tle long du sentier ; été ☀️";
@@ -95,7 +100,9 @@ impl Generator {
         let last = days(2025, 7, 1) * DAY;
         let mut draw = Draw::new(self.seed, purpose::MOMENT, u64::from(rank));
         let created = first + draw.below((last - first) as u64) as i64;
-        let modified = draw.chance(300).then(|| created + draw.below((last - created) as u64) as i64);
+        let modified = draw
+            .chance(300)
+            .then(|| created + draw.below((last - created) as u64) as i64);
         (created, modified)
     }
 
@@ -126,7 +133,11 @@ impl Generator {
             date_max: Some(date_max),
             created,
             modified,
-            geometry: Some(place(&mut Draw::new(self.seed, purpose::PLACE, u64::from(rank)))),
+            geometry: Some(place(&mut Draw::new(
+                self.seed,
+                purpose::PLACE,
+                u64::from(rank),
+            ))),
             area,
             additional_data: additional_data(&mut draw),
         }
@@ -141,14 +152,21 @@ impl Generator {
                 *term = draw.below(u64::from(self.known_terms[column])) as u16;
             }
         }
-        terms[self.information] = if attached { self.attached } else { self.georeferenced };
+        terms[self.information] = if attached {
+            self.attached
+        } else {
+            self.georeferenced
+        };
         terms
     }
 }
 
 fn area(draw: &mut Draw) -> AreaAttachment {
     let code = 90_000 + draw.below(40) * 40 + draw.below(40);
-    AreaAttachment { type_code: "COM".into(), area_code: format!("{code:05}").into() }
+    AreaAttachment {
+        type_code: "COM".into(),
+        area_code: format!("{code:05}").into(),
+    }
 }
 
 /// Half of the observations have a time of day; some last several days.
@@ -176,17 +194,32 @@ fn texts(draw: &mut Draw, rank: u32, id: i64, name: &'static str) -> [Text; 14] 
         || format!("Individu observé près de l'étang n°{rank}, comportement « typique ».").into();
     [
         Some(format!("OCC-{id}").into()),
-        Some(if draw.chance(950) { name.into() } else { format!("{name} (à confirmer)").into() }),
-        sometimes(draw, 990, &|| if rank % 3 == 0 { "Taxref V16.0" } else { "Taxref V18.0" }.into()),
+        Some(if draw.chance(950) {
+            name.into()
+        } else {
+            format!("{name} (à confirmer)").into()
+        }),
+        sometimes(draw, 990, &|| {
+            if rank % 3 == 0 {
+                "Taxref V16.0"
+            } else {
+                "Taxref V18.0"
+            }
+            .into()
+        }),
         sometimes(draw, 980, &|| observer.into()),
         sometimes(draw, 300, &|| OBSERVERS[1].into()),
         sometimes(draw, 250, &|| "Commission de validation".into()),
         sometimes(draw, 40, &|| format!("ECH-{rank}").into()),
-        sometimes(draw, 20, &|| format!("https://example.org/photo/{rank}?taille=grande&n=1").into()),
+        sometimes(draw, 20, &|| {
+            format!("https://example.org/photo/{rank}?taille=grande&n=1").into()
+        }),
         sometimes(draw, 40, &|| format!("Herbier n°{rank}").into()),
         sometimes(draw, 150, &|| RELEVE.into()),
         sometimes(draw, 250, &individual),
-        sometimes(draw, 40, &|| "Dupont É. & Müller K., 2018. « Faune d'été », p. 12-45.".into()),
+        sometimes(draw, 40, &|| {
+            "Dupont É. & Müller K., 2018. « Faune d'été », p. 12-45.".into()
+        }),
         sometimes(draw, 200, &|| format!("{place} {rank}").into()),
         sometimes(draw, 200, &|| "Regroupement par journée".into()),
     ]
@@ -196,8 +229,17 @@ fn integers(draw: &mut Draw, cd_nom: i32) -> [Option<i32>; 9] {
     const PRECISIONS: [i32; 6] = [10, 25, 50, 100, 250, 500];
     let mut range = |per_mille, greatest: u64, spread: u64| {
         let low = draw.below(greatest) as i32;
-        let high = low + if draw.chance(600) { 0 } else { draw.below(spread) as i32 };
-        if draw.chance(per_mille) { (Some(low), Some(high)) } else { (None, None) }
+        let high = low
+            + if draw.chance(600) {
+                0
+            } else {
+                draw.below(spread) as i32
+            };
+        if draw.chance(per_mille) {
+            (Some(low), Some(high))
+        } else {
+            (None, None)
+        }
     };
     let (count_min, count_max) = range(900, 40, 12);
     let (altitude_min, altitude_max) = range(860, 3200, 60);
@@ -265,7 +307,10 @@ fn path(draw: &mut Draw, start: Position) -> Vec<Position> {
     let mut at = start;
     let mut line = vec![at];
     for _ in 0..3 {
-        at = [at[0] + 0.0002 + draw.unit() * 0.003, at[1] + (draw.unit() - 0.5) * 0.002];
+        at = [
+            at[0] + 0.0002 + draw.unit() * 0.003,
+            at[1] + (draw.unit() - 0.5) * 0.002,
+        ];
         line.push(at);
     }
     line
@@ -277,7 +322,10 @@ fn disc(draw: &mut Draw, middle: Position, shift: f64) -> Vec<Position> {
     let mut ring: Vec<Position> = (0..24)
         .map(|side| {
             let (sine, cosine) = (f64::from(side) * std::f64::consts::TAU / 24.0).sin_cos();
-            [middle[0] + shift + radius * cosine, middle[1] + radius * 0.7 * sine]
+            [
+                middle[0] + shift + radius * cosine,
+                middle[1] + radius * 0.7 * sine,
+            ]
         })
         .collect();
     ring.push(ring[0]);

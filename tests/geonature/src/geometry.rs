@@ -102,7 +102,12 @@ impl Geometry {
     }
 
     pub fn envelope(&self) -> Envelope {
-        let mut envelope = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
+        let mut envelope = [
+            f64::INFINITY,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NEG_INFINITY,
+        ];
         for [x, y] in self.positions() {
             envelope[0] = envelope[0].min(x);
             envelope[1] = envelope[1].min(y);
@@ -121,7 +126,9 @@ impl Geometry {
             Self::LineString(line) => sum.add_line(line),
             Self::MultiLineString(lines) => lines.iter().for_each(|line| sum.add_line(line)),
             Self::Polygon(rings) => sum.add_polygon(rings),
-            Self::MultiPolygon(polygons) => polygons.iter().for_each(|rings| sum.add_polygon(rings)),
+            Self::MultiPolygon(polygons) => {
+                polygons.iter().for_each(|rings| sum.add_polygon(rings))
+            }
         }
         sum.mean()
     }
@@ -143,10 +150,14 @@ impl Geometry {
                     .collect::<Option<_>>()?,
             ),
             "MULTILINESTRING" => Self::MultiLineString(
-                split(body).map(|part| read_line(inner(part)?, 2)).collect::<Option<_>>()?,
+                split(body)
+                    .map(|part| read_line(inner(part)?, 2))
+                    .collect::<Option<_>>()?,
             ),
             "MULTIPOLYGON" => Self::MultiPolygon(
-                split(body).map(|part| read_polygon(inner(part)?)).collect::<Option<_>>()?,
+                split(body)
+                    .map(|part| read_polygon(inner(part)?))
+                    .collect::<Option<_>>()?,
             ),
             _ => return None,
         })
@@ -200,7 +211,10 @@ impl WeightedSum {
                 continue;
             }
             let sign = if number == 0 { 1.0 } else { -1.0 };
-            self.add([ox + x / (3.0 * area), oy + y / (3.0 * area)], sign * area.abs());
+            self.add(
+                [ox + x / (3.0 * area), oy + y / (3.0 * area)],
+                sign * area.abs(),
+            );
         }
     }
 
@@ -264,7 +278,9 @@ fn inner(part: &str) -> Option<&str> {
 }
 
 fn read_position(text: &str) -> Option<Position> {
-    let mut numbers = text.split_whitespace().map(|number| number.parse::<f64>().ok());
+    let mut numbers = text
+        .split_whitespace()
+        .map(|number| number.parse::<f64>().ok());
     let position = [numbers.next()??, numbers.next()??];
     numbers.next().is_none().then_some(position)
 }

@@ -23,10 +23,25 @@ const ORGANISMS: [&str; 7] = [
     "Fédération \"Pêche et rivières\" du Haut-Drac",
 ];
 
-const FIRST_NAMES: [&str; 8] =
-    ["Anaïs", "François", "Éloïse", "Jean-René", "Zoé", "Noël", "Maël", "Gaëlle"];
+const FIRST_NAMES: [&str; 8] = [
+    "Anaïs",
+    "François",
+    "Éloïse",
+    "Jean-René",
+    "Zoé",
+    "Noël",
+    "Maël",
+    "Gaëlle",
+];
 const LAST_NAMES: [&str; 8] = [
-    "Châtelain", "D'Agostino", "Müller", "Œuvrard", "Béranger", "Lefèvre", "Gonçalves", "Núñez",
+    "Châtelain",
+    "D'Agostino",
+    "Müller",
+    "Œuvrard",
+    "Béranger",
+    "Lefèvre",
+    "Gonçalves",
+    "Núñez",
 ];
 
 pub struct Framework {
@@ -90,7 +105,9 @@ impl Dataset {
     fn refresh(&mut self) {
         self.uuid = self.data["uuid"].as_str().unwrap_or_default().to_owned();
         self.json = text::text(&as_shown(&self.data));
-        let actors = self.data["actors"].as_array().map_or(&[][..], Vec::as_slice);
+        let actors = self.data["actors"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
         self.actors_in_codes = text::text(&actors.iter().map(actor_in_codes).collect());
         let mut words: Vec<String> = actors.iter().map(actor_in_words).collect();
         words.sort();
@@ -103,7 +120,10 @@ fn as_shown(data: &Map<String, Value>) -> Value {
     let mut shown = data.clone();
     let territories = data["territories"].as_array().map_or(1, Vec::len).max(1);
     if let Some(Value::Array(actors)) = shown.get_mut("actors") {
-        *actors = actors.iter().flat_map(|actor| vec![actor.clone(); territories]).collect();
+        *actors = actors
+            .iter()
+            .flat_map(|actor| vec![actor.clone(); territories])
+            .collect();
     }
     Value::Object(shown)
 }
@@ -144,8 +164,12 @@ fn actor_in_words(actor: &Value) -> String {
         "Point de contact base de données de production",
         "Point de contact pour les métadonnées",
     ];
-    let code = actor["cd_nomenclature_actor_role"].as_str().and_then(|code| code.parse().ok());
-    let role = code.and_then(|code: usize| ROLES.get(code.wrapping_sub(1))).unwrap_or(&"");
+    let code = actor["cd_nomenclature_actor_role"]
+        .as_str()
+        .and_then(|code| code.parse().ok());
+    let role = code
+        .and_then(|code: usize| ROLES.get(code.wrapping_sub(1)))
+        .unwrap_or(&"");
     format!("{} ({role})", actor_name(actor))
 }
 
@@ -154,7 +178,10 @@ impl Metadata {
     /// datasets spread over them. `seed` decides the UUIDs only: two partners with the same
     /// seed share their metadata.
     pub fn generate(seed: u64, datasets: usize) -> Self {
-        let mut metadata = Self { frameworks: Vec::new(), datasets: Vec::new() };
+        let mut metadata = Self {
+            frameworks: Vec::new(),
+            datasets: Vec::new(),
+        };
         for number in 1..=3 {
             metadata.frameworks.push(framework(seed, number));
         }
@@ -171,11 +198,15 @@ impl Metadata {
     }
 
     pub fn dataset_by_uuid(&self, uuid: &str) -> Option<usize> {
-        self.datasets.iter().position(|dataset| dataset.uuid == uuid)
+        self.datasets
+            .iter()
+            .position(|dataset| dataset.uuid == uuid)
     }
 
     pub fn framework_by_uuid(&self, uuid: &str) -> Option<usize> {
-        self.frameworks.iter().position(|framework| framework.uuid == uuid)
+        self.frameworks
+            .iter()
+            .position(|framework| framework.uuid == uuid)
     }
 
     /// Replaces the members that the patch names.
@@ -209,7 +240,11 @@ impl Metadata {
     pub fn add_framework(&mut self, patch: &Map<String, Value>) -> usize {
         let mut data = self.frameworks[0].data.clone();
         data.extend(patch.clone());
-        self.frameworks.push(Framework { uuid: String::new(), data, json: String::new() });
+        self.frameworks.push(Framework {
+            uuid: String::new(),
+            data,
+            json: String::new(),
+        });
         let at = self.frameworks.len() - 1;
         self.frameworks[at].refresh();
         at
@@ -227,7 +262,10 @@ impl Metadata {
 
     fn items(&self, show: impl Fn(&Map<String, Value>) -> Value) -> Vec<Value> {
         let datasets_of = |framework: usize| -> Vec<Value> {
-            let of_it = self.datasets.iter().filter(|dataset| dataset.framework == framework);
+            let of_it = self
+                .datasets
+                .iter()
+                .filter(|dataset| dataset.framework == framework);
             of_it.map(|dataset| show(&dataset.data)).collect()
         };
         let item = |(at, framework): (usize, &Framework)| {
@@ -311,7 +349,11 @@ fn framework(seed: u64, number: u64) -> Framework {
         "territory_desc": if number == 3 { Value::Null } else { json!("Massif des Éléments") },
         "uuid": identifier(seed, FRAMEWORK, number),
     });
-    Framework { uuid: String::new(), data: members(data), json: String::new() }
+    Framework {
+        uuid: String::new(),
+        data: members(data),
+        json: String::new(),
+    }
 }
 
 fn dataset(seed: u64, number: u64) -> Dataset {

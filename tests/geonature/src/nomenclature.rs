@@ -105,7 +105,10 @@ impl Nomenclatures {
 
     /// The position of a code that is surely there.
     pub fn position(&self, column: usize, code: &str) -> u16 {
-        self.terms[column].iter().position(|term| term.code == code).map_or(NULL, |at| at as u16)
+        self.terms[column]
+            .iter()
+            .position(|term| term.code == code)
+            .map_or(NULL, |at| at as u16)
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::clock::{self, parse_timestamp};
+use crate::clock::parse_timestamp;
 use crate::geometry::Geometry;
 use crate::nomenclature::{self, Nomenclatures};
 use crate::random::parse_uuid;
@@ -80,26 +80,6 @@ impl Observation {
     /// `derniere_action`.
     pub fn last_action(&self) -> i64 {
         self.modified.unwrap_or(self.created)
-    }
-
-    /// An observation with nothing but its key, its dates and its dataset.
-    pub fn blank(id: i64, now: i64) -> Self {
-        Self {
-            id,
-            uuid: None,
-            group_uuid: None,
-            dataset: 0,
-            texts: [const { None }; TEXT_COLUMNS.len()],
-            integers: [None; INTEGER_COLUMNS.len()],
-            terms: [nomenclature::NULL; nomenclature::COUNT],
-            date_min: Some(now - now.rem_euclid(clock::DAY)),
-            date_max: Some(now - now.rem_euclid(clock::DAY)),
-            created: now,
-            modified: None,
-            geometry: None,
-            area: None,
-            additional_data: None,
-        }
     }
 
     /// Sets one value, by the name that it has in the exports with codes. The dataset is set
@@ -190,9 +170,10 @@ impl Observation {
                 let member = |name: &str| Some(Cow::Owned(value.get(name)?.as_str()?.to_owned()));
                 self.area = match (value, member("type_code"), member("area_code")) {
                     (Value::Null, _, _) => None,
-                    (_, Some(type_code), Some(area_code)) => {
-                        Some(AreaAttachment { type_code, area_code })
-                    }
+                    (_, Some(type_code), Some(area_code)) => Some(AreaAttachment {
+                        type_code,
+                        area_code,
+                    }),
                     _ => return refused("{type_code, area_code} or null"),
                 }
             }
@@ -204,9 +185,25 @@ impl Observation {
 
 /// The name of a habitat, from 1 to 40 as the target database has them.
 pub fn habitat(cd_hab: i32) -> Option<String> {
-    const KINDS: [&str; 8] =
-        ["Eaux courantes", "Tourbières", "Pelouses", "Landes", "Forêts", "Éboulis", "Cultures", "Bâti"];
-    const PLACES: [&str; 5] = ["", " de plaine", " montagnardes", " subalpines", " d'altitude"];
-    let number = usize::try_from(cd_hab - 1).ok().filter(|number| *number < 40)?;
+    const KINDS: [&str; 8] = [
+        "Eaux courantes",
+        "Tourbières",
+        "Pelouses",
+        "Landes",
+        "Forêts",
+        "Éboulis",
+        "Cultures",
+        "Bâti",
+    ];
+    const PLACES: [&str; 5] = [
+        "",
+        " de plaine",
+        " montagnardes",
+        " subalpines",
+        " d'altitude",
+    ];
+    let number = usize::try_from(cd_hab - 1)
+        .ok()
+        .filter(|number| *number < 40)?;
     Some(format!("{}{}", KINDS[number % 8], PLACES[number / 8]))
 }

@@ -10,7 +10,7 @@ use crate::observation::Observation;
 use crate::random::{parse_uuid, uuid_text};
 use crate::render::Renderer;
 use crate::store::Store;
-use crate::views::{Export, Field, Kind};
+use crate::views::{Export, Field, Kind, Rows};
 
 /// The real server's page when `limit` is absent or no number.
 const DEFAULT_LIMIT: i64 = 1000;
@@ -41,7 +41,10 @@ impl Scalar {
             (_, Self::Null) => Ordering::Less,
             (Self::Integer(a), Self::Integer(b)) | (Self::Moment(a), Self::Moment(b)) => a.cmp(b),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            (a, b) => a.number().partial_cmp(&b.number()).unwrap_or(Ordering::Equal),
+            (a, b) => a
+                .number()
+                .partial_cmp(&b.number())
+                .unwrap_or(Ordering::Equal),
         }
     }
 
@@ -76,6 +79,7 @@ pub struct PageRequest {
     order: Option<(Field, bool)>,
     conditions: Vec<Condition>,
     envelope: Option<Envelope>,
+    item_conditions: Vec<(String, String)>,
 }
 
 impl PageRequest {
@@ -100,7 +104,9 @@ impl PageRequest {
             order: None,
             conditions: Vec::new(),
             envelope: None,
+            item_conditions: Vec::new(),
         };
+        let items = export.rows == Rows::Frameworks;
         for (name, value) in parameters {
             match name.as_str() {
                 "limit" | "offset" | "token" => {}
@@ -109,34 +115,59 @@ impl PageRequest {
                         request.order = Some(read_order(value, export)?);
                     }
                 }
+                _ if items && !name.starts_with("filter_") => {
+                    request.item_conditions.push((name.clone(), value.clone()));
+                }
                 "geometry" => request.envelope = Some(read_envelope(value, export)?),
-                _ => request.conditions.extend(read_condition(name, value, export)?),
+                _ => request
+                    .conditions
+                    .extend(read_condition(name, value, export)?),
             }
         }
         Ok(request)
     }
 
+    /// Whether an item that is no observation passes: only equality is asked of it.
+    pub fn wants_item(&self, item: &serde_json::Value) -> bool {
+        self.item_conditions.iter().all(|(name, value)| {
+            item.get(name).is_none_or(|member| {
+                member
+                    .as_str()
+                    .map_or_else(|| member.to_string(), str::to_owned)
+                    == *value
+            })
+        })
+    }
+
     /// Where the page starts in the filtered rows.
     pub fn start(&self) -> usize {
-        self.limit.map_or(0, |limit| self.page.saturating_mul(limit))
+        self.limit
+            .map_or(0, |limit| self.page.saturating_mul(limit))
     }
 }
 
 pub fn first<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    parameters
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.as_str())
 }
 
 fn read_order(value: &str, export: &Export) -> Result<(Field, bool), Refusal> {
     let (name, direction) = value.split_once(':').unwrap_or((value, "asc"));
     match export.column(name) {
         Some(column) => Ok((column.field.clone(), direction.eq_ignore_ascii_case("desc"))),
-        None => Err(Refusal::BadRequest(format!("No column name {name} to sort with"))),
+        None => Err(Refusal::BadRequest(format!(
+            "No column name {name} to sort with"
+        ))),
     }
 }
 
 fn read_envelope(value: &str, export: &Export) -> Result<Envelope, Refusal> {
     let geometry = Geometry::parse_wkt(value).filter(|_| export.geometry);
-    geometry.map(|geometry| geometry.envelope()).ok_or(Refusal::Broken)
+    geometry
+        .map(|geometry| geometry.envelope())
+        .ok_or(Refusal::Broken)
 }
 
 fn read_condition(name: &str, value: &str, export: &Export) -> Result<Option<Condition>, Refusal> {
@@ -152,8 +183,16 @@ fn read_condition(name: &str, value: &str, export: &Export) -> Result<Option<Con
             continue;
         };
         let field = export.column(column).ok_or(Refusal::Broken)?.field.clone();
-        let read = if prefix.starts_with("filter_n_") { numeric(value, &field) } else { dated(value, &field) };
-        return Ok(read?.map(|value| Condition { field, comparison, value }));
+        let read = if prefix.starts_with("filter_n_") {
+            numeric(value, &field)
+        } else {
+            dated(value, &field)
+        };
+        return Ok(read?.map(|value| Condition {
+            field,
+            comparison,
+            value,
+        }));
     }
     if name.starts_with("filter_") {
         return Err(Refusal::Broken);
@@ -163,7 +202,11 @@ fn read_condition(name: &str, value: &str, export: &Export) -> Result<Option<Con
         return Ok(None);
     };
     let value = equal_to(value, &column.field)?;
-    Ok(Some(Condition { field: column.field.clone(), comparison: Comparison::Equal, value }))
+    Ok(Some(Condition {
+        field: column.field.clone(),
+        comparison: Comparison::Equal,
+        value,
+    }))
 }
 
 fn numeric(value: &str, field: &Field) -> Result<Option<Scalar>, Refusal> {
@@ -176,8 +219,12 @@ fn numeric(value: &str, field: &Field) -> Result<Option<Scalar>, Refusal> {
 
 fn dated(value: &str, field: &Field) -> Result<Option<Scalar>, Refusal> {
     match field.kind() {
-        Kind::Timestamp => Ok(Some(Scalar::Moment(parse_timestamp(value).ok_or(Refusal::Broken)?))),
-        Kind::Integer => Ok(Some(Scalar::Integer(value.trim().parse().map_err(|_| Refusal::Broken)?))),
+        Kind::Timestamp => Ok(Some(Scalar::Moment(
+            parse_timestamp(value).ok_or(Refusal::Broken)?,
+        ))),
+        Kind::Integer => Ok(Some(Scalar::Integer(
+            value.trim().parse().map_err(|_| Refusal::Broken)?,
+        ))),
         // Columns of dates without time are not filtered, and nothing says so.
         _ => Ok(None),
     }
@@ -212,7 +259,9 @@ impl Selection {
     /// The positions of a page.
     pub fn page(&self, start: usize, limit: Option<usize>) -> Vec<usize> {
         let start = start.min(self.len());
-        let end = limit.map_or(self.len(), |limit| start.saturating_add(limit).min(self.len()));
+        let end = limit.map_or(self.len(), |limit| {
+            start.saturating_add(limit).min(self.len())
+        });
         match self {
             Self::Window(window) => (window.start + start..window.start + end).collect(),
             Self::List(list) => list[start..end].to_vec(),
@@ -224,9 +273,10 @@ impl Selection {
 pub fn total(store: &Store, export: &Export) -> usize {
     let there = |id: &&i64| store.position(**id).is_some();
     let hidden = export.hidden.iter().filter(there).count();
-    let twice = export.duplicates.iter().filter(|(id, _)| {
-        store.position(**id).is_some() && !export.hidden.contains(id)
-    });
+    let twice = export
+        .duplicates
+        .iter()
+        .filter(|(id, _)| store.position(**id).is_some() && !export.hidden.contains(id));
     store.len() - hidden + twice.map(|(_, times)| times).sum::<usize>()
 }
 
@@ -234,11 +284,15 @@ pub fn total(store: &Store, export: &Export) -> usize {
 /// the others make every row of the window.
 pub fn select(store: &Store, renderer: &Renderer<'_>, request: &PageRequest) -> Selection {
     let export = renderer.export;
-    let (on_key, rest): (Vec<&Condition>, Vec<&Condition>) =
-        request.conditions.iter().partition(|condition| condition.field == Field::Key);
+    let (on_key, rest): (Vec<&Condition>, Vec<&Condition>) = request
+        .conditions
+        .iter()
+        .partition(|condition| condition.field == Field::Key);
     let window = key_window(store, &on_key);
     let ordered_by_key = match &request.order {
-        None => export.column(&export.key).is_some_and(|column| column.field == Field::Key),
+        None => export
+            .column(&export.key)
+            .is_some_and(|column| column.field == Field::Key),
         Some((field, descending)) => *field == Field::Key && !descending,
     };
     if rest.is_empty() && request.envelope.is_none() && ordered_by_key && export.shows_all_once() {
@@ -257,7 +311,9 @@ pub fn select(store: &Store, renderer: &Renderer<'_>, request: &PageRequest) -> 
         }
     }
     if !ordered_by_key {
-        let default = export.column(&export.key).map(|column| (column.field.clone(), false));
+        let default = export
+            .column(&export.key)
+            .map(|column| (column.field.clone(), false));
         if let Some((field, descending)) = request.order.clone().or(default) {
             sort(store, renderer, &mut list, &field, descending);
         }
@@ -286,10 +342,15 @@ fn passes(
     conditions: &[&Condition],
     envelope: Option<&Envelope>,
 ) -> bool {
-    let (quick, slow): (Vec<&Condition>, Vec<&Condition>) =
-        conditions.iter().copied().partition(|condition| condition.field == Field::LastAction);
+    let (quick, slow): (Vec<&Condition>, Vec<&Condition>) = conditions
+        .iter()
+        .copied()
+        .partition(|condition| condition.field == Field::LastAction);
     let last_action = || Scalar::Moment(store.last_action(position));
-    if !quick.iter().all(|condition| holds(condition, &last_action())) {
+    if !quick
+        .iter()
+        .all(|condition| holds(condition, &last_action()))
+    {
         return false;
     }
     if slow.is_empty() && envelope.is_none() {
@@ -297,9 +358,14 @@ fn passes(
     }
     let row = store.observation(position);
     let inside = envelope.is_none_or(|envelope| {
-        row.geometry.as_ref().is_some_and(|geometry| overlap(&geometry.envelope(), envelope))
+        row.geometry
+            .as_ref()
+            .is_some_and(|geometry| overlap(&geometry.envelope(), envelope))
     });
-    inside && slow.iter().all(|condition| holds(condition, &scalar(renderer, &row, &condition.field)))
+    inside
+        && slow
+            .iter()
+            .all(|condition| holds(condition, &scalar(renderer, &row, &condition.field)))
 }
 
 fn holds(condition: &Condition, value: &Scalar) -> bool {
@@ -353,7 +419,9 @@ fn sort(
         let value = match field {
             Field::Key => Scalar::Integer(store.id(*position)),
             Field::LastAction => Scalar::Moment(store.last_action(*position)),
-            Field::Uuid => store.uuid(*position).map_or(Scalar::Null, |uuid| Scalar::Text(uuid_text(uuid))),
+            Field::Uuid => store
+                .uuid(*position)
+                .map_or(Scalar::Null, |uuid| Scalar::Text(uuid_text(uuid))),
             other => scalar(renderer, &store.observation(*position), other),
         };
         Sorted { value, descending }
@@ -382,6 +450,10 @@ impl PartialOrd for Sorted {
 impl Ord for Sorted {
     fn cmp(&self, other: &Self) -> Ordering {
         let order = self.value.order(&other.value);
-        if self.descending { order.reverse() } else { order }
+        if self.descending {
+            order.reverse()
+        } else {
+            order
+        }
     }
 }

@@ -14,7 +14,10 @@ pub struct Draw(u64);
 
 impl Draw {
     pub fn new(seed: u64, purpose: u64, number: u64) -> Self {
-        Self(mix(seed ^ mix(purpose.wrapping_mul(0x51_7CC1_B727_220A) ^ mix(number))))
+        Self(mix(seed
+            ^ mix(
+                purpose.wrapping_mul(0x51_7CC1_B727_220A) ^ mix(number)
+            )))
     }
 
     pub fn next(&mut self) -> u64 {

@@ -28,7 +28,11 @@ pub struct Renderer<'a> {
 impl Renderer<'_> {
     /// The item of a row, as the API answers it.
     pub fn item(&self, out: &mut Vec<u8>, row: &Observation) {
-        let columns = self.export.by_name.iter().map(|at| &self.export.columns[*at]);
+        let columns = self
+            .export
+            .by_name
+            .iter()
+            .map(|at| &self.export.columns[*at]);
         if self.export.geometry {
             self.feature(out, row, columns);
         } else {
@@ -79,8 +83,11 @@ impl Renderer<'_> {
         row: &Observation,
         columns: impl Iterator<Item = &'c Column>,
     ) {
-        let tampered =
-            if self.tampered.is_empty() { None } else { self.tampered.get(&row.id) };
+        let tampered = if self.tampered.is_empty() {
+            None
+        } else {
+            self.tampered.get(&row.id)
+        };
         out.push(b'{');
         let mut first = true;
         for column in columns {

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use crate::clock::Clock;
 use crate::faults::Rule;
@@ -44,6 +46,9 @@ pub struct Config {
     pub password: Option<String>,
     /// Tokens that replace `jeton-export-<id>`.
     pub tokens: BTreeMap<u32, String>,
+    /// Without it every answer closes its connection, as the application server does when no
+    /// proxy stands before it.
+    pub keep_alive: bool,
     /// Seconds that a login takes (about 0.5 on a real server).
     pub login_seconds: f64,
 }
@@ -62,6 +67,7 @@ impl Default for Config {
             cap: 1000,
             password: None,
             tokens: BTreeMap::new(),
+            keep_alive: true,
             login_seconds: 0.0,
         }
     }
@@ -179,7 +185,9 @@ impl Shared {
     }
 
     pub fn statistics(&self) -> MutexGuard<'_, Statistics> {
-        self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
+        self.statistics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number that no request had before, for identifiers and unstable orders.

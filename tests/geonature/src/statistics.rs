@@ -93,9 +93,16 @@ impl Statistics {
     pub fn clear(&mut self) {
         let under_way = self.under_way;
         let routes = self.routes.iter().map(|(route, figures)| {
-            let kept = RouteFigures { under_way: figures.under_way, ..RouteFigures::default() };
+            let kept = RouteFigures {
+                under_way: figures.under_way,
+                ..RouteFigures::default()
+            };
             (route.clone(), kept)
         });
-        *self = Self { routes: routes.collect(), under_way, ..Self::default() };
+        *self = Self {
+            routes: routes.collect(),
+            under_way,
+            ..Self::default()
+        };
     }
 }

@@ -12,6 +12,9 @@ use crate::observation::Observation;
 /// Marks a row that is kept in memory and no longer generated.
 const KEPT: u32 = u32::MAX;
 
+/// Rank of the first observation that is added later: no generated one has it.
+const FIRST_INSERTED: u32 = 1 << 31;
+
 #[derive(Clone, Copy)]
 struct Row {
     id: i64,
@@ -35,6 +38,8 @@ pub struct Store {
     deletions: Vec<Deletion>,
     /// Grows with every change, for whoever remembers an order of the rows.
     version: u64,
+    /// How many observations were made for insertion.
+    inserted: u32,
 }
 
 impl Store {
@@ -50,7 +55,14 @@ impl Store {
                 }
             })
             .collect();
-        Self { generator, rows, kept: HashMap::new(), deletions: Vec::new(), version: 0 }
+        Self {
+            generator,
+            rows,
+            kept: HashMap::new(),
+            deletions: Vec::new(),
+            version: 0,
+            inserted: 0,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -112,7 +124,24 @@ impl Store {
     /// A key that no observation has, greater than all.
     pub fn next_id(&self) -> i64 {
         let last_deleted = self.deletions.iter().map(|deletion| deletion.id).max();
-        self.rows.last().map(|row| row.id).max(last_deleted).unwrap_or(self.generator.id_offset) + 1
+        self.rows
+            .last()
+            .map(|row| row.id)
+            .max(last_deleted)
+            .unwrap_or(self.generator.id_offset)
+            + 1
+    }
+
+    /// An observation as the generated ones are, that is none of them.
+    pub fn plausible(&mut self, id: i64, now: i64) -> Observation {
+        let rank = FIRST_INSERTED + self.inserted;
+        self.inserted += 1;
+        let mut observation = self.generator.observation(rank);
+        observation.id = id;
+        observation.texts[0] = Some(format!("OCC-{id}").into());
+        observation.created = now;
+        observation.modified = None;
+        observation
     }
 
     /// Adds an observation, or replaces the one that has its key.

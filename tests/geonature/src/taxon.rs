@@ -46,7 +46,11 @@ impl Taxa {
                 })
             })
             .collect();
-        let by_cd_nom = list.iter().enumerate().map(|(at, taxon)| (taxon.cd_nom, at)).collect();
+        let by_cd_nom = list
+            .iter()
+            .enumerate()
+            .map(|(at, taxon)| (taxon.cd_nom, at))
+            .collect();
         Self { list, by_cd_nom }
     }
 

@@ -149,7 +149,11 @@ impl Column {
         let mut key_json = Vec::new();
         json::write_string(&mut key_json, name);
         key_json.extend_from_slice(b": ");
-        Self { name: name.to_owned(), field, key_json }
+        Self {
+            name: name.to_owned(),
+            field,
+            key_json,
+        }
     }
 }
 
@@ -286,12 +290,17 @@ impl Export {
             ' ' => '_',
             other => other,
         };
-        self.label.chars().map(plain).filter(char::is_ascii).collect()
+        self.label
+            .chars()
+            .map(plain)
+            .filter(char::is_ascii)
+            .collect()
     }
 
     pub fn drop_column(&mut self, name: &str) -> Result<(), String> {
         let at = self.columns.iter().position(|column| column.name == name);
-        self.columns.remove(at.ok_or_else(|| format!("no column {name} in export {}", self.id))?);
+        self.columns
+            .remove(at.ok_or_else(|| format!("no column {name} in export {}", self.id))?);
         self.sort_names();
         Ok(())
     }
@@ -308,7 +317,11 @@ impl Export {
     }
 
     /// Adds a column: the one that the stock views call so, or a constant of some kind.
-    pub fn add_column(&mut self, name: &str, constant: Option<(String, Kind)>) -> Result<(), String> {
+    pub fn add_column(
+        &mut self,
+        name: &str,
+        constant: Option<(String, Kind)>,
+    ) -> Result<(), String> {
         let field = match constant {
             Some((json, kind)) => Field::Constant(json, kind),
             None => Field::named(name).ok_or_else(|| format!("{name} needs a value"))?,
@@ -316,6 +329,21 @@ impl Export {
         self.columns.push(Column::new(name, field));
         self.sort_names();
         Ok(())
+    }
+
+    /// The members of an item that the view has columns for, with those that a test added.
+    pub fn restricted(&self, item: &serde_json::Value) -> serde_json::Value {
+        let member = |column: &Column| match &column.field {
+            Field::Constant(json, kind) if *kind != Kind::Text || json != "null" => {
+                serde_json::from_str(json).unwrap_or_default()
+            }
+            _ => item.get(&column.name).cloned().unwrap_or_default(),
+        };
+        let members = self
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), member(column)));
+        serde_json::Value::Object(members.collect())
     }
 
     /// Whether the view shows exactly the rows of the synthesis.
@@ -351,7 +379,13 @@ pub fn exports() -> BTreeMap<u32, Export> {
         Export {
             rows: Rows::Frameworks,
             key: "uuid".to_owned(),
-            ..Export::new(4, "Métadonnées", "v_metadata_for_gn2pg", Codes, &[FRAMEWORK])
+            ..Export::new(
+                4,
+                "Métadonnées",
+                "v_metadata_for_gn2pg",
+                Codes,
+                &[FRAMEWORK],
+            )
         },
         Export::new(5, "SINP sans géométrie", "v_synthese_sinp", Labels, &stock),
         Export {

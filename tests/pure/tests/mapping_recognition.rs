@@ -261,6 +261,15 @@ fn mappings_take_columns_paths_and_constants() {
 }
 
 #[test]
+fn a_column_that_a_mapping_takes_feeds_nothing_else() {
+    let columns = ["nom_lieu", "nombre_min"];
+    let layout = recognise(&columns, &[map("comment_context", "nom_lieu")]).unwrap();
+    assert_eq!(*origin(&layout, "comment_context"), export("nom_lieu"));
+    assert_eq!(*origin(&layout, "place_name"), Origin::Absent);
+    assert_eq!(*origin(&layout, "count_min"), export("nombre_min"));
+}
+
+#[test]
 fn a_column_that_a_path_goes_into_is_not_unknown() {
     let layout = recognise(
         &["attributs", "autre"],

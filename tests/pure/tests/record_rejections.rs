@@ -2,7 +2,8 @@
 
 mod record_support;
 
-use gn_harvest_pure::record::{Lengths, Reason, parse_page};
+use gn_harvest_pure::mapping::{Layout, column_names};
+use gn_harvest_pure::record::{Lengths, Reason, Value, parse_page};
 use proptest::prelude::*;
 use record_support::*;
 
@@ -144,6 +145,24 @@ fn a_bad_record_harms_no_other_and_counts_in_what_the_page_covers() {
 }
 
 #[test]
+fn nothing_of_an_item_is_left_for_the_next() {
+    let batch = page(&[&item(&[]), &without("nom_lieu"), &without("cd_nom")]);
+    assert_eq!(*value(&batch.records[1].1, "place_name"), Value::Absent);
+    assert_eq!(batch.rejected[0].1.reason, Reason::MissingField);
+    let point = r#"{"geometry": {"type": "Point", "coordinates": [6.5, 45.5]}, "properties": {
+        "id_synthese": 1, "cd_nom": 1, "nom_cite": "a", "date_debut": "2016-02-17"}}"#;
+    let bare = point.replace("geometry", "autre");
+    let layout = Layout::recognise(&[], &[point], true, &[], None, None).unwrap();
+    let batch = parse_page([point, &bare].into_iter(), &layout, &Lengths::default());
+    let located: Vec<bool> = batch
+        .records
+        .iter()
+        .map(|(_, r)| r.geometry.is_some())
+        .collect();
+    assert_eq!(located, [true, false]);
+}
+
+#[test]
 fn a_date_of_change_that_is_no_date_moves_nothing() {
     let record = item(&[("derniere_action", "\"zzzz\"")]);
     let batch = page(&[&record]);
@@ -217,7 +236,7 @@ fn any_raw() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn any_value_in_any_column_is_read_or_refused(raw in any_raw(), at in 0usize..20) {
-        let columns: Vec<String> = gn_harvest_pure::mapping::column_names(&[&item(&[])], false);
+        let columns: Vec<String> = column_names(&[&item(&[])], false);
         if let Err(rejection) = with(&columns[at % columns.len()], &raw) {
             prop_assert!(!rejection.message.is_empty());
         }
@@ -239,7 +258,7 @@ proptest! {
     #[test]
     fn a_damaged_feature_is_read_or_refused(at in 0usize..2000, with in any::<char>()) {
         let (features, _) = items(include_str!("../fixtures/records_geo.json"));
-        let layout = gn_harvest_pure::mapping::Layout::recognise(&[], &[&features[0]], true, &[], None, None).unwrap();
+        let layout = Layout::recognise(&[], &[&features[0]], true, &[], None, None).unwrap();
         let damaged: String = features[0].chars().enumerate().map(|(i, c)| if i == at { with } else { c }).collect();
         let batch = parse_page([damaged.as_str()].into_iter(), &layout, &Lengths::default());
         prop_assert_eq!(batch.records.len() + batch.rejected.len(), 1);

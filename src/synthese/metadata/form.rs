@@ -1,0 +1,183 @@
+//! The values of metadata: what an export writes, in the form that the SQL of this module reads. Pure.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use serde_json::{Map, Value};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The bytes of a UUID.
+pub type Uuid = [u8; 16];
+
+/// What a member of a framework or dataset holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    Text,
+    Boolean,
+    Date,
+    /// A date and time on the source's clock.
+    Timestamp,
+    Identifier,
+    /// A code of this type of nomenclature.
+    Code(&'static str),
+    /// A list of codes of this type of nomenclature.
+    Codes(&'static str),
+}
+
+impl Form {
+    /// The value in its one form, JSON null for null; `None` when it cannot be read.
+    pub fn read(self, value: &Value) -> Option<Value> {
+        if let Form::Codes(_) = self {
+            return Some(Value::Array(codes(value)));
+        }
+        if let (Form::Boolean, Value::Bool(_)) = (self, value) {
+            return Some(value.clone());
+        }
+        let Some(text) = text(value) else {
+            return Some(Value::Null);
+        };
+        let text = text.trim();
+        Some(match self {
+            Form::Text | Form::Codes(_) => text.into(),
+            Form::Code(_) => code(value)?.into(),
+            Form::Boolean => boolean(text)?.into(),
+            Form::Date => date(text)?.format("%Y-%m-%d").to_string().into(),
+            Form::Timestamp => timestamp(text)?
+                .format("%Y-%m-%dT%H:%M:%S%.6f")
+                .to_string()
+                .into(),
+            Form::Identifier => written(&identifier(text)?).into(),
+        })
+    }
+}
+
+/// A value as text without U+0000, lists joined; `None` when it is null or blank.
+pub fn text(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Null => return None,
+        Value::String(text) => text.replace('\0', ""),
+        Value::Array(values) => values
+            .iter()
+            .filter_map(text)
+            .collect::<Vec<_>>()
+            .join(", "),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    };
+    Some(text).filter(|text| !text.trim().is_empty())
+}
+
+/// A code of a nomenclature, which some exports write as a number.
+pub fn code(value: &Value) -> Option<String> {
+    match value {
+        Value::String(_) | Value::Number(_) => text(value).map(|code| code.trim().to_owned()),
+        _ => None,
+    }
+}
+
+/// Each code once. PostgreSQL's aggregates write "none" as null or as a list that holds null.
+fn codes(value: &Value) -> Vec<Value> {
+    let mut codes: Vec<Value> = members(value)
+        .iter()
+        .filter_map(code)
+        .map(Value::String)
+        .collect();
+    codes.sort_unstable_by(|a, b| a.as_str().cmp(&b.as_str()));
+    codes.dedup();
+    codes
+}
+
+/// The members of a list; a value that stands alone is a list of one, null an empty one.
+/// A list or an object may come as text.
+pub fn members(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Null => Vec::new(),
+        Value::Array(values) => values.clone(),
+        Value::String(text) if text.trim_start().starts_with(['[', '{']) => {
+            match serde_json::from_str::<Value>(text) {
+                Ok(nested @ (Value::Array(_) | Value::Object(_))) => members(&nested),
+                _ => vec![value.clone()],
+            }
+        }
+        alone => vec![alone.clone()],
+    }
+}
+
+/// The objects of a list.
+pub fn objects(value: &Value) -> Vec<Map<String, Value>> {
+    members(value)
+        .into_iter()
+        .filter_map(|member| match member {
+            Value::Object(object) => Some(object),
+            _ => None,
+        })
+        .collect()
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_lowercase().as_str() {
+        "true" | "t" | "1" | "oui" | "yes" => Some(true),
+        "false" | "f" | "0" | "non" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn date(text: &str) -> Option<NaiveDate> {
+    NaiveDate::parse_from_str(text.get(..10)?, "%Y-%m-%d").ok()
+}
+
+fn timestamp(text: &str) -> Option<NaiveDateTime> {
+    let zoned = DateTime::parse_from_rfc3339(text).map(|zoned| zoned.naive_local());
+    let whole = |separator: &str| {
+        NaiveDateTime::parse_from_str(text, &format!("%Y-%m-%d{separator}%H:%M:%S%.f"))
+    };
+    zoned
+        .or_else(|_| whole("T"))
+        .or_else(|_| whole(" "))
+        .ok()
+        .or_else(|| date(text)?.and_hms_opt(0, 0, 0))
+}
+
+/// A UUID in any of the ways to write it that PostgreSQL reads.
+pub fn identifier(text: &str) -> Option<Uuid> {
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|c| !matches!(c, '-' | '{' | '}'))
+        .map(|c| c.to_digit(16).map(|digit| digit as u8))
+        .collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits
+        .chunks_exact(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect();
+    if digits.len() == 32 {
+        bytes.try_into().ok()
+    } else {
+        None
+    }
+}
+
+pub fn written(uuid: &Uuid) -> String {
+    let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
+/// A UUID (version 8 of RFC 9562) for what came without one: the same for the same text, always and everywhere.
+pub fn derived(what: &str, text: &str) -> Uuid {
+    let mut uuid = xxh3_128(format!("gn_harvest {what} {text}").as_bytes()).to_be_bytes();
+    uuid[6] = 0x80 | uuid[6] & 0x0f;
+    uuid[8] = 0x80 | uuid[8] & 0x3f;
+    uuid
+}
+
+/// A name in the room that its column has, in characters.
+pub fn fitted(name: &str, room: usize) -> String {
+    if name.chars().count() <= room {
+        return name.to_owned();
+    }
+    let kept: String = name.chars().take(room - 1).collect();
+    format!("{}…", kept.trim_end())
+}
