@@ -446,12 +446,12 @@ fn read(session: &Session, reading: &Reading, synthese: &mut Synthese) -> Result
             batch
                 .records
                 .iter()
-                .filter_map(|(_, record)| record.key_number)
-                .chain(batch.first_key)
-                .chain(batch.last_key),
+                .filter_map(|(_, record)| record.key_number),
         );
+        // Rejected records have keys too.
         let keys = KeyRange {
-            unsorted: false,
+            first: [keys.first, batch.first_key].into_iter().flatten().min(),
+            last: keys.last.max(batch.last_key),
             ..keys
         };
         (

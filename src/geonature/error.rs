@@ -217,7 +217,6 @@ impl FetchError {
         match self {
             Self::Timeout { .. } | Self::BodyTooLarge { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 413 | 502 | 504),
-            Self::RetryBudgetExhausted { .. } => false,
             _ => false,
         }
     }

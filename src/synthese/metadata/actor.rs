@@ -81,10 +81,7 @@ fn read_listed(actor: &Object) -> (Option<String>, Object) {
 }
 
 fn member(object: &Object, key: &str) -> Option<String> {
-    object
-        .get(key)
-        .and_then(text)
-        .map(|text| text.trim().to_owned())
+    object.get(key).and_then(text)
 }
 
 fn put_organism(
@@ -93,7 +90,7 @@ fn put_organism(
     name: Option<String>,
     email: Option<String>,
 ) {
-    let uuid = uuid.and_then(|uuid| identifier(&uuid));
+    let uuid = uuid.and_then(|uuid| identifier(uuid.trim()));
     let Some(key) = uuid.or_else(|| name.as_deref().map(|name| derived("organism", name))) else {
         return;
     };
@@ -114,7 +111,7 @@ fn put_person(
     first_name: Option<String>,
     email: Option<String>,
 ) {
-    let Some(uuid) = uuid.and_then(|uuid| identifier(&uuid)) else {
+    let Some(uuid) = uuid.and_then(|uuid| identifier(uuid.trim())) else {
         return;
     };
     put(found, "person_uuid", Some(written(&uuid)));

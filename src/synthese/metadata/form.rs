@@ -25,27 +25,26 @@ pub enum Form {
 impl Form {
     /// The value in its one form, JSON null for null; `None` when it cannot be read.
     pub fn read(self, value: &Value) -> Option<Value> {
-        if let Form::Codes(_) = self {
-            return Some(Value::Array(codes(value)));
+        match (self, value) {
+            (Form::Codes(_), _) => Some(Value::Array(codes(value))),
+            // As it is: an empty text is not null, and outer spaces are the source's.
+            (Form::Text, Value::String(text)) => Some(text.replace('\0', "").into()),
+            (Form::Text, _) => Some(text(value).into()),
+            (Form::Boolean, Value::Bool(_)) => Some(value.clone()),
+            (_, Value::Object(_) | Value::Array(_) | Value::Bool(_)) => None,
+            _ => text(value).map_or(Some(Value::Null), |text| self.parsed(text.trim())),
         }
-        if let (Form::Boolean, Value::Bool(_)) = (self, value) {
-            return Some(value.clone());
-        }
-        let Some(text) = text(value) else {
-            return Some(Value::Null);
+    }
+
+    fn parsed(self, text: &str) -> Option<Value> {
+        let parsed = match self {
+            Form::Text | Form::Code(_) | Form::Codes(_) => text.to_owned(),
+            Form::Boolean => return boolean(text).map(Value::Bool),
+            Form::Date => date(text)?.format("%Y-%m-%d").to_string(),
+            Form::Timestamp => timestamp(text)?.format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
+            Form::Identifier => written(&identifier(text)?),
         };
-        let text = text.trim();
-        Some(match self {
-            Form::Text | Form::Codes(_) => text.into(),
-            Form::Code(_) => code(value)?.into(),
-            Form::Boolean => boolean(text)?.into(),
-            Form::Date => date(text)?.format("%Y-%m-%d").to_string().into(),
-            Form::Timestamp => timestamp(text)?
-                .format("%Y-%m-%dT%H:%M:%S%.6f")
-                .to_string()
-                .into(),
-            Form::Identifier => written(&identifier(text)?).into(),
-        })
+        Some(parsed.into())
     }
 }
 

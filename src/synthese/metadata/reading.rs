@@ -451,5 +451,5 @@ fn uuid(object: &Object) -> Option<Uuid> {
 }
 
 fn name(object: &Object) -> Option<String> {
-    text(object.get("name")?).map(|name| name.trim().to_owned())
+    text(object.get("name")?)
 }

@@ -200,7 +200,7 @@ fn texts(draw: &mut Draw, rank: u32, id: i64, name: &'static str) -> [Text; 14] 
             format!("{name} (à confirmer)").into()
         }),
         sometimes(draw, 990, &|| {
-            if rank % 3 == 0 {
+            if rank.is_multiple_of(3) {
                 "Taxref V16.0"
             } else {
                 "Taxref V18.0"

@@ -374,7 +374,7 @@ fn dataset(seed: u64, number: u64) -> Dataset {
         person(seed, number + 2, "1"),
         person(seed, number + 9, "7"),
     ];
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         actors.push(organism(seed, number + 2, "6"));
     }
     let data = json!({
@@ -384,15 +384,15 @@ fn dataset(seed: u64, number: u64) -> Dataset {
         "data_type": "1",
         "dataset_objectif": OBJECTIVES[turn % 4],
         "desc": format!("Description du jeu n°{number}\nsur plusieurs lignes."),
-        "keywords": if number % 3 == 0 { Value::Null } else { json!("oiseaux, forêt") },
-        "marine_domain": number % 5 == 0,
+        "keywords": if number.is_multiple_of(3) { Value::Null } else { json!("oiseaux, forêt") },
+        "marine_domain": number.is_multiple_of(5),
         "name": format!("Jeu de données n°{number} — suivis d'été"),
-        "protocols": if number % 4 == 0 { protocol } else { Value::Null },
+        "protocols": if number.is_multiple_of(4) { protocol } else { Value::Null },
         "resource_type": "1",
         "shortname": format!("JDD n°{number}"),
         "source_status": SOURCE_STATUSES[turn % 3],
         "terrestrial_domain": true,
-        "territories": if number % 6 == 0 { json!(["GLP", "METROP"]) } else { json!(["METROP"]) },
+        "territories": if number.is_multiple_of(6) { json!(["GLP", "METROP"]) } else { json!(["METROP"]) },
         "uuid": identifier(seed, DATASET, number),
     });
     blank_dataset(turn % 3, members(data))

@@ -27,7 +27,7 @@ impl Draw {
 
     /// A whole number from 0 to `bound - 1`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number from 0 to 1.
