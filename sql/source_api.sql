@@ -25,6 +25,7 @@ CREATE FUNCTION gn_harvest.add_source(
     protected_columns    text[]   DEFAULT NULL,
     on_unknown_value     text     DEFAULT NULL,
     on_uuid_conflict     text     DEFAULT NULL,
+    max_loss             numeric  DEFAULT NULL,
     priority             integer  DEFAULT NULL,
     ca_certificate       text     DEFAULT NULL,
     owner                name     DEFAULT NULL
@@ -60,7 +61,7 @@ BEGIN
         'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
-        'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'priority', priority,
+        'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
         'ca_certificate', ca_certificate));
     INSERT INTO gn_harvest.source AS s (name, url, export_id, owner)
     VALUES (add_source.name, add_source.url, add_source.export_id, coalesce(add_source.owner, gn_harvest.caller()))
@@ -82,11 +83,11 @@ BEGIN
     UPDATE gn_harvest.source s
     SET (name, url, export_id, metadata_export_id, organism, organism_uuid, format, filters, key_column, date_column,
          connections, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
-         protected_columns, on_unknown_value, on_uuid_conflict, priority, ca_certificate, owner)
+         protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, ca_certificate, owner)
       = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.organism, wanted.organism_uuid, wanted.format,
          wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.page_size, wanted.uncapped_pages,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
-         wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.priority, wanted.ca_certificate, wanted.owner)
+         wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.ca_certificate, wanted.owner)
     WHERE s.id = base.id
     RETURNING s.* INTO result;
     RETURN result;
@@ -148,6 +149,7 @@ CREATE FUNCTION gn_harvest.alter_source(
     protected_columns    text[]   DEFAULT NULL,
     on_unknown_value     text     DEFAULT NULL,
     on_uuid_conflict     text     DEFAULT NULL,
+    max_loss             numeric  DEFAULT NULL,
     priority             integer  DEFAULT NULL,
     ca_certificate       text     DEFAULT NULL,
     owner                name     DEFAULT NULL,
@@ -180,7 +182,7 @@ BEGIN
         'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
-        'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'priority', priority,
+        'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
         'ca_certificate', ca_certificate));
     IF new_name <> before.name AND EXISTS (SELECT FROM gn_harvest.source s WHERE s.name = new_name) THEN
         RAISE EXCEPTION 'source "%" exists already', new_name USING ERRCODE = 'duplicate_object';
@@ -197,7 +199,7 @@ BEGIN
     IF (result.url, result.export_id, result.filters, result.date_column, result.key_column)
        IS DISTINCT FROM (before.url, before.export_id, before.filters, before.date_column, before.key_column) THEN
         UPDATE gn_harvest.source_state st
-        SET watermark = NULL, watermark_column = NULL, export_columns = NULL, column_formats = '{}'
+        SET watermark = NULL, watermark_column = NULL, deletion_watermark = NULL, export_columns = NULL, column_formats = '{}'
         WHERE st.source_id = result.id;
         DELETE FROM gn_harvest.slice sl USING gn_harvest.run r WHERE r.id = sl.run_id AND r.source_id = result.id;
     END IF;

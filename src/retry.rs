@@ -33,10 +33,10 @@ pub fn run(session: &Session) -> Result<(), Failure> {
         let geojson = texts.iter().all(|text| is_feature(text));
         let layout = probe::layout(source, &mappings, &texts, geojson)?;
         let batch = record::parse_page(texts.into_iter(), &layout, &synthese.lengths());
-        let page = [Parsed { items, batch }];
+        let page = vec![Parsed { items, batch }];
         postgres::transaction(|| {
             let mut counts = Counts::default();
-            synthese.write(&page, &mut counts)?;
+            synthese.write(page, &mut counts)?;
             counts.pages = 0;
             run::add(session.task.run_id, &counts, None)
         })?;

@@ -14,11 +14,18 @@ fn start_worker(
     mode: &str,
     started_by: &str,
     wait: bool,
+    allow_loss: bool,
 ) -> Result<i64, ErrorReport> {
-    Ok(start(source_id, mode, started_by, wait)?)
+    Ok(start(source_id, mode, started_by, wait, allow_loss)?)
 }
 
-fn start(source_id: i32, mode: &str, started_by: &str, wait: bool) -> Result<i64, Failure> {
+fn start(
+    source_id: i32,
+    mode: &str,
+    started_by: &str,
+    wait: bool,
+    allow_loss: bool,
+) -> Result<i64, Failure> {
     if postgres::snapshot_is_fixed() {
         return Err(Failure::new("25001", "a run can not be followed from this transaction")
             .detail("It is REPEATABLE READ or SERIALIZABLE: it would never see what the worker writes.")
@@ -62,6 +69,7 @@ fn start(source_id: i32, mode: &str, started_by: &str, wait: bool) -> Result<i64
         source_id,
         mode: mode.to_owned(),
         started_by: started_by.to_owned(),
+        allow_loss,
     };
     worker::run(&task, wait)?;
     if !run::exists(run_id)? {
@@ -80,7 +88,7 @@ fn start(source_id: i32, mode: &str, started_by: &str, wait: bool) -> Result<i64
 }
 
 extension_sql!(
-    "COMMENT ON FUNCTION gn_harvest.start_worker(integer, text, text, boolean) IS 'Starts a background worker for a source and returns the number of its run.';",
+    "COMMENT ON FUNCTION gn_harvest.start_worker(integer, text, text, boolean, boolean) IS 'Starts a background worker for a source and returns the number of its run.';",
     name = "run_functions",
     requires = [start_worker]
 );

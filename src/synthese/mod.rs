@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
 use crate::record::{Batch, Lengths, Record, Value};
-use crate::run::Counts;
+use crate::run::{self, Counts};
 use crate::source::Source;
 use formats::Formats;
 use identity::{Claimant, Decision, Known};
@@ -51,6 +51,8 @@ pub struct Synthese {
     formats: Formats,
     referential: Referential,
     has_rejects: bool,
+    /// What a run should say, gathered while working as the owner.
+    warnings: Vec<String>,
 }
 
 impl Synthese {
@@ -91,6 +93,7 @@ impl Synthese {
             formats: Formats::new(source.format, source.column_formats.clone()),
             referential,
             has_rejects: rejects::any(source.id)?,
+            warnings: Vec::new(),
         })
     }
 
@@ -110,13 +113,20 @@ impl Synthese {
     }
 
     /// Writes a batch; what it did is added to `counts`.
-    pub fn write(&mut self, pages: &[Parsed], counts: &mut Counts) -> Result<(), Failure> {
-        let (records, items, mut letters) = gather(pages, counts);
+    pub fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure> {
+        let (texts, batches): (Vec<Vec<String>>, Vec<Batch>) = pages
+            .into_iter()
+            .map(|page| (page.items, page.batch))
+            .unzip();
+        let (records, items, mut letters) = gather(&texts, batches, counts);
         self.learn_formats(&records)?;
         let mut unknown = Unknown::new();
         let observations = self.as_owner(|synthese| {
             synthese.resolve(records, &items, &mut letters, &mut unknown, counts)
         })?;
+        for warning in std::mem::take(&mut self.warnings) {
+            run::warn(self.run_id, &warning)?;
+        }
         let sorted = self.sort(observations, &items, &mut letters, counts)?;
         let (placed, refused) = self.as_owner(|synthese| synthese.write_sorted(&sorted, counts))?;
         for (item, rejection, sqlstate) in refused {
@@ -151,6 +161,19 @@ impl Synthese {
         Ok(())
     }
 
+    /// Deletes rows of this source, in the target and in the lineage. Returns how many went, and why one did not.
+    pub fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {
+        let id_source = self.id_source;
+        let (deleted, refused) = self.as_owner(|_| write::delete(id_source, ids))?;
+        lineage::bury(self.source_id, self.run_id, &deleted)?;
+        Ok((
+            deleted.len(),
+            refused
+                .first()
+                .map(|refused| refused.failure.message.clone()),
+        ))
+    }
+
     fn as_owner<R>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<R, Failure>,
@@ -183,13 +206,11 @@ impl Synthese {
         counts: &mut Counts,
     ) -> Result<Vec<Observation>, Failure> {
         self.learn(&records)?;
-        metadata::ensure(
-            &mut self.referential,
-            records
-                .iter()
-                .filter_map(|(_, record)| record.dataset.as_deref()),
-            counts,
-        )?;
+        let references = records
+            .iter()
+            .filter_map(|(_, record)| record.dataset.as_deref());
+        let warnings = metadata::ensure(&mut self.referential, references, counts)?;
+        self.warnings.extend(warnings);
         let mut observations = Vec::with_capacity(records.len());
         for (item, record) in records {
             match resolve::resolve(
@@ -421,31 +442,30 @@ struct Sorted {
 
 /// The records of some pages, their items side by side, those rejected already. A key that comes twice counts once.
 fn gather<'p>(
-    pages: &'p [Parsed],
+    texts: &'p [Vec<String>],
+    batches: Vec<Batch>,
     counts: &mut Counts,
 ) -> (Vec<(usize, Record)>, Vec<&'p str>, Vec<DeadLetter<'p>>) {
-    let mut items = Vec::new();
-    let mut records = Vec::new();
-    let mut letters = Vec::new();
+    let (mut items, mut records, mut letters) = (Vec::new(), Vec::new(), Vec::new());
     let mut seen = HashSet::new();
-    for page in pages {
+    for (texts, batch) in texts.iter().zip(batches) {
         let first = items.len();
-        items.extend(page.items.iter().map(String::as_str));
+        items.extend(texts.iter().map(String::as_str));
         counts.pages += 1;
-        counts.fetched += page.items.len() as i64;
-        for (position, record) in &page.batch.records {
-            if seen.insert(record.key.as_deref().unwrap_or_default()) {
-                records.push((first + position, record.clone()));
+        counts.fetched += texts.len() as i64;
+        for (position, record) in batch.records {
+            if seen.insert(record.key.clone().unwrap_or_default()) {
+                records.push((first + position, record));
             } else {
                 counts.repeated += 1;
             }
         }
         letters.extend(
-            page.batch
+            batch
                 .rejected
-                .iter()
+                .into_iter()
                 .map(|(position, rejection)| DeadLetter {
-                    rejection: rejection.clone(),
+                    rejection,
                     sqlstate: None,
                     payload: items[first + position],
                 }),

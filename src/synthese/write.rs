@@ -287,6 +287,22 @@ fn update_part(
     })
 }
 
+/// Deletes rows of a source; returns those that are gone, those that someone else had deleted before included.
+pub fn delete(id_source: i32, ids: &[i64]) -> Result<(Vec<i64>, Vec<Refused>), Failure> {
+    let mut deleted = Vec::with_capacity(ids.len());
+    let mut refused = Vec::new();
+    halve(0, ids, &mut refused, &mut |_, part| {
+        let numbers: Vec<i32> = part.iter().map(|id| *id as i32).collect();
+        Spi::run_with_args(
+            "DELETE FROM gn_synthese.synthese WHERE id_synthese = ANY ($1) AND id_source = $2",
+            &[numbers.into(), id_source.into()],
+        )?;
+        deleted.extend_from_slice(part);
+        Ok(())
+    })?;
+    Ok((deleted, refused))
+}
+
 /// Something that is written and, when the target refuses it, named.
 trait Item {
     fn item(&self) -> usize;
@@ -295,6 +311,12 @@ trait Item {
 impl Item for &Observation {
     fn item(&self) -> usize {
         self.item
+    }
+}
+
+impl Item for i64 {
+    fn item(&self) -> usize {
+        *self as usize
     }
 }
 
