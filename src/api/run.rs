@@ -1,6 +1,5 @@
 //! Starting a worker.
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::error::Failure;
@@ -9,14 +8,8 @@ use crate::{postgres, run};
 
 /// Starts a worker for a source and returns the number of its run; with `wait`, when it has ended.
 #[pg_extern(strict)]
-fn start_worker(
-    source_id: i32,
-    mode: &str,
-    started_by: &str,
-    wait: bool,
-    allow_loss: bool,
-) -> Result<i64, ErrorReport> {
-    Ok(start(source_id, mode, started_by, wait, allow_loss)?)
+fn start_worker(source_id: i32, mode: &str, started_by: &str, wait: bool, allow_loss: bool) -> i64 {
+    start(source_id, mode, started_by, wait, allow_loss).unwrap_or_else(|failure| failure.raise())
 }
 
 fn start(

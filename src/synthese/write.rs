@@ -19,12 +19,18 @@ pub struct Refused {
     pub failure: Failure,
 }
 
+/// Position among the observations, id_synthese.
+pub type Inserted = (usize, i64);
+
+/// Writes a part of a set; the number is the part's position in the whole.
+type WritePart<'w, T> = dyn FnMut(usize, &[T]) -> Result<(), Failure> + 'w;
+
 /// Inserts; returns (position among `observations`, id_synthese) of those that went in.
 pub fn insert(
     referential: &Referential,
     id_source: i32,
     observations: &[&Observation],
-) -> Result<(Vec<(usize, i64)>, Vec<Refused>), Failure> {
+) -> Result<(Vec<Inserted>, Vec<Refused>), Failure> {
     let columns = written(referential, 0, |_| true);
     let statement = insert_sql(referential, &columns);
     let mut inserted = Vec::with_capacity(observations.len());
@@ -332,7 +338,7 @@ fn halve<T: Item>(
     offset: usize,
     set: &[T],
     refused: &mut Vec<Refused>,
-    write: &mut dyn FnMut(usize, &[T]) -> Result<(), Failure>,
+    write: &mut WritePart<T>,
 ) -> Result<(), Failure> {
     if set.is_empty() {
         return Ok(());

@@ -229,7 +229,11 @@ impl Cluster {
             postgres.run(&format!("CREATE DATABASE {TEMPLATE}_in_making"));
             let making = format!("{TEMPLATE}_in_making");
             self.psql(&making, &target_directory(), &["-q", "-f", "target.sql"]);
-            self.psql(&making, &target_directory(), &["-q", "-c", "CREATE EXTENSION gn_harvest"]);
+            self.psql(
+                &making,
+                &target_directory(),
+                &["-q", "-c", "CREATE EXTENSION gn_harvest"],
+            );
             postgres.run(&format!("ALTER DATABASE {making} RENAME TO {TEMPLATE}"));
         }
     }

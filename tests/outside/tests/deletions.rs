@@ -117,6 +117,7 @@ fn reconcile_finds_what_a_token_is_not_told_also_at_both_ends() {
 fn reconcile_works_without_numeric_keys() {
     let database = cluster().database();
     let partner = partner(500);
+    partner.add_column(9, "cd_nom", None).expect("a column");
     add_source(&database, "cen", &partner, 9, "page_size => 100");
     let first = run_well(&database, "cen", "full");
     let before = held(&database);
