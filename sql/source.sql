@@ -24,6 +24,7 @@ CREATE TABLE gn_harvest.source (
     on_uuid_conflict     text        NOT NULL DEFAULT 'reject',
     max_loss             numeric     NOT NULL DEFAULT 10,
     priority             integer     NOT NULL DEFAULT 100,
+    contract             text        NOT NULL DEFAULT 'warn',
     ca_certificate       text,
     enabled              boolean     NOT NULL DEFAULT true,
     owner                name        NOT NULL,
@@ -142,6 +143,7 @@ BEGIN
     PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);
     PERFORM gn_harvest.check_choice('format', NEW.format, '{auto,codes,labels}');
     PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,null,reject}');
+    PERFORM gn_harvest.check_choice('contract', NEW.contract, '{warn,freeze,evolve}');
     PERFORM gn_harvest.check_choice('on_uuid_conflict', NEW.on_uuid_conflict, '{reject,skip,take_over,priority}');
     IF NEW.max_loss NOT BETWEEN 0 AND 100 THEN
         RAISE EXCEPTION 'max_loss must be between 0 and 100'

@@ -48,7 +48,7 @@ WHERE h.mode <> 'check'
 COMMENT ON VIEW gn_harvest.run_history IS 'Every run of the sources that one may see: who started it, how it ended, what it read and wrote.';
 COMMENT ON COLUMN gn_harvest.run_history.run IS 'Number of the run.';
 COMMENT ON COLUMN gn_harvest.run_history.source IS 'Name of the source, as it was at the time.';
-COMMENT ON COLUMN gn_harvest.run_history.mode IS 'What it did: full, incremental, reconcile or retry.';
+COMMENT ON COLUMN gn_harvest.run_history.mode IS 'What it did: full, incremental, reconcile, retry or drop.';
 COMMENT ON COLUMN gn_harvest.run_history.status IS 'running, succeeded, failed, cancelled, interrupted (its worker is gone: crash, shutdown), or blocked (it would have deleted too much).';
 COMMENT ON COLUMN gn_harvest.run_history.started_by IS 'Role that started it.';
 COMMENT ON COLUMN gn_harvest.run_history.started_at IS 'When it began.';
@@ -105,7 +105,7 @@ WHERE r.status = 'running'
 COMMENT ON VIEW gn_harvest.run_progress IS 'Runs that are working now, visible to every session as they go on.';
 COMMENT ON COLUMN gn_harvest.run_progress.run IS 'Number of the run: cancel(run) stops it, wait_for(run) waits for it.';
 COMMENT ON COLUMN gn_harvest.run_progress.source IS 'Name of the source.';
-COMMENT ON COLUMN gn_harvest.run_progress.mode IS 'full, incremental, reconcile or retry.';
+COMMENT ON COLUMN gn_harvest.run_progress.mode IS 'full, incremental, reconcile, retry or drop.';
 COMMENT ON COLUMN gn_harvest.run_progress.phase IS 'What it is doing.';
 COMMENT ON COLUMN gn_harvest.run_progress.done IS 'Records treated so far.';
 COMMENT ON COLUMN gn_harvest.run_progress.total IS 'Records that it expects; null while unknown.';

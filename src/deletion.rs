@@ -106,6 +106,19 @@ pub fn note_outside(session: &Session, numeric: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Notes everything that came from the source; returns how much it is.
+pub fn note_all(session: &Session) -> Result<i64, Failure> {
+    let noted = Spi::get_one_with_args::<i64>(
+        "WITH noted AS (
+             INSERT INTO gn_harvest.missing (run_id, id_synthese, key_number, source_key)
+             SELECT $1, id_synthese, key_number, source_key FROM gn_harvest.harvested WHERE source_id = $2 AND id_synthese IS NOT NULL
+             ON CONFLICT DO NOTHING RETURNING 1)
+         SELECT count(*) FROM noted",
+        &[session.task.run_id.into(), session.source.id.into()],
+    )?;
+    Ok(noted.unwrap_or(0))
+}
+
 /// Asks for the log of deletions. None when it could not be read, which is said: what it holds is asked for next time.
 pub fn read_log(session: &Session) -> Result<Option<Vec<Deletion>>, Failure> {
     let source = &session.source;

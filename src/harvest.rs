@@ -78,6 +78,7 @@ fn begin_and_do(
     let result = match task.mode.as_str() {
         "check" => check::run(&session),
         "retry" => retry::run(&session),
+        "drop" => drop_data(&session),
         _ => {
             postgres::transaction(|| within_hours(&session.source)).and_then(|()| harvest(&session))
         }
@@ -183,6 +184,22 @@ fn delete(
         told.chain(reading.watermark.as_deref())
             .chain(before.as_deref()),
     ))
+}
+
+/// Removes what came from the source, and its row in gn_synthese.t_sources.
+fn drop_data(session: &Session) -> Result<(), Failure> {
+    let total = postgres::transaction(|| deletion::note_all(session))?;
+    phase(session, "deleting", Some(total))?;
+    let mut synthese = postgres::transaction(|| {
+        Synthese::open(
+            &session.source,
+            session.task.run_id,
+            session.owner,
+            session.search_path,
+        )
+    })?;
+    deletion::apply(session, &mut synthese)?;
+    postgres::transaction(|| synthese.leave())
 }
 
 pub fn phase(session: &Session, text: &str, total: Option<i64>) -> Result<(), Failure> {

@@ -61,7 +61,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/source_api.sql",
     name = "source_api",
-    requires = ["source", "run", "harvested"]
+    requires = ["source", "run", "harvested", "run_functions", "run_api"]
 );
 extension_sql_file!(
     "../sql/mapping_api.sql",

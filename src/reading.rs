@@ -9,7 +9,7 @@ use crate::fetch::Order;
 use crate::harvest::Session;
 use crate::mapping::{FieldMapping, Layout};
 use crate::run::{self, Unfinished};
-use crate::source::Source;
+use crate::source::{Contract, Source};
 use crate::{postgres, probe, record};
 
 const PAGES_PER_SLICE: i64 = 20;
@@ -290,28 +290,24 @@ pub fn contract(session: &Session, layout: &Layout) -> Result<(), Failure> {
         .collect();
     names.sort_unstable();
     names.dedup();
-    if let Some(before) = &session.source.export_columns {
-        let gone: Vec<&str> = before
-            .iter()
-            .filter(|name| !names.contains(name))
-            .map(String::as_str)
-            .collect();
-        let come: Vec<&str> = names
-            .iter()
-            .filter(|name| !before.contains(name))
-            .map(String::as_str)
-            .collect();
-        if !gone.is_empty() {
-            run::warn(
+    if let Some(changes) = session
+        .source
+        .export_columns
+        .as_ref()
+        .and_then(|before| difference(before, &names))
+    {
+        match session.source.contract {
+            Contract::Evolve => {}
+            Contract::Warn => run::warn(
                 session.task.run_id,
-                &format!("columns that the export no longer has: {}", gone.join(", ")),
-            )?;
-        }
-        if !come.is_empty() {
-            run::warn(
-                session.task.run_id,
-                &format!("columns that are new in the export: {}", come.join(", ")),
-            )?;
+                &format!("the columns of the export have changed: {changes}"),
+            )?,
+            Contract::Freeze => {
+                let name = session.source.name.replace('\'', "''");
+                return Err(Failure::new("42703", "the columns of the export have changed")
+                    .detail(format!("{changes}."))
+                    .hint(format!("Ask the partner. SELECT gn_harvest.accept_columns('{name}'); agrees to them.")));
+            }
         }
     }
     Spi::run_with_args(
@@ -319,4 +315,22 @@ pub fn contract(session: &Session, layout: &Layout) -> Result<(), Failure> {
         &[session.source.id.into(), names.into()],
     )?;
     Ok(())
+}
+
+/// What has gone and what is new, in words; none when nothing is.
+fn difference(before: &[String], now: &[String]) -> Option<String> {
+    let list = |names: &[String], others: &[String]| -> String {
+        names
+            .iter()
+            .filter(|name| !others.contains(name))
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let parts: Vec<String> = [("gone", list(before, now)), ("new", list(now, before))]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(word, names)| format!("{word}: {names}"))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }

@@ -158,7 +158,7 @@ pub fn add(run_id: i64, counts: &Counts, traffic: Option<&Traffic>) -> Result<()
          SET pages = pages + $2, fetched = fetched + $3, inserted = inserted + $4, updated = updated + $5,
              unchanged = unchanged + $6, rejected = rejected + $7, skipped = skipped + $8, repeated = repeated + $9,
              hidden = hidden + $10, frameworks_created = frameworks_created + $11, datasets_created = datasets_created + $12,
-             actors_created = actors_created + $13, deleted = deleted + $14, done = done + $3
+             actors_created = actors_created + $13, deleted = deleted + $14, done = done + $3 + $14
          WHERE id = $1",
         &[
             run_id.into(),
@@ -246,7 +246,7 @@ pub fn end(
             failure.and_then(|f| f.hint.clone()).into(),
         ],
     )?;
-    if task.is_check() || task.mode == "retry" {
+    if task.is_check() || task.mode == "retry" || task.mode == "drop" {
         return Ok(());
     }
     match status {

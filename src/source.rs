@@ -29,6 +29,7 @@ pub struct Source {
     pub on_uuid_conflict: OnUuidConflict,
     pub max_loss: f64,
     pub priority: i32,
+    pub contract: Contract,
     pub ca_certificate: Option<String>,
     pub owner: String,
     pub id_source: Option<i32>,
@@ -49,6 +50,18 @@ pub enum Format {
     Auto,
     Codes,
     Labels,
+}
+
+/// What a change of the export's columns does to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Contract {
+    /// The run says what has changed.
+    Warn,
+    /// The run fails until someone agrees.
+    Freeze,
+    /// Nothing is said.
+    Evolve,
 }
 
 /// What becomes of a value that the local referential does not know.

@@ -174,6 +174,18 @@ impl Synthese {
         ))
     }
 
+    /// Takes the source's row out of gn_synthese.t_sources, if nothing refers to it any more.
+    pub fn leave(&mut self) -> Result<(), Failure> {
+        let id_source = self.id_source;
+        self.as_owner(|_| {
+            Ok(Spi::run_with_args(
+                "DELETE FROM gn_synthese.t_sources t WHERE t.id_source = $1
+                 AND NOT EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_source = t.id_source)",
+                &[id_source.into()],
+            )?)
+        })
+    }
+
     fn as_owner<R>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<R, Failure>,

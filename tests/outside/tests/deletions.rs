@@ -262,3 +262,67 @@ fn a_row_that_something_local_needs_stays_and_is_said() {
         "{reconcile:#?}"
     );
 }
+
+#[test]
+fn drop_source_with_its_data_removes_all_of_it_and_nothing_else() {
+    let database = cluster().database();
+    let (one, other) = (
+        partner(700),
+        partner_with(geonature_simulator::Config {
+            observations: 300,
+            seed: 9,
+            ..Default::default()
+        }),
+    );
+    add_source(&database, "one", &one, 2, "");
+    add_source(&database, "other", &other, 2, "");
+    run_well(&database, "one", "auto");
+    run_well(&database, "other", "auto");
+    database.run("SELECT gn_harvest.drop_source('one', delete_data => true)");
+    assert_eq!(held(&database), 300);
+    assert_eq!(database.value("SELECT string_agg(name_source, ',') FROM gn_synthese.t_sources WHERE desc_source LIKE 'gn_harvest%'"), "other");
+    assert_eq!(
+        database.value("SELECT string_agg(source, ',') FROM gn_harvest.source_status"),
+        "other"
+    );
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.harvested"),
+        300
+    );
+    let trace = database
+        .row("SELECT mode, status, deleted FROM gn_harvest.run_history ORDER BY run DESC LIMIT 1");
+    assert_eq!(
+        (
+            text(&trace, "mode"),
+            text(&trace, "status"),
+            number(&trace, "deleted")
+        ),
+        ("drop", "succeeded", 700)
+    );
+}
+
+#[test]
+fn drop_source_stays_when_a_row_can_not_go() {
+    let database = cluster().database();
+    let partner = partner(50);
+    add_source(&database, "cen", &partner, 2, "");
+    run_well(&database, "cen", "auto");
+    database.run(
+        "CREATE TABLE public.local_note (id_synthese integer REFERENCES gn_synthese.synthese);
+         INSERT INTO public.local_note SELECT min(id_synthese) FROM gn_synthese.synthese",
+    );
+    let error = database.error("SELECT gn_harvest.drop_source('cen', delete_data => true)");
+    assert!(
+        error.contains("49 observations were deleted, 1 are left"),
+        "{error}"
+    );
+    database.run("DROP TABLE public.local_note");
+    database.run("SELECT gn_harvest.drop_source('cen', delete_data => true)");
+    assert_eq!(
+        (
+            held(&database),
+            database.number("SELECT count(*) FROM gn_harvest.source")
+        ),
+        (0, 0)
+    );
+}
