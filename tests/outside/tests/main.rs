@@ -5,3 +5,4 @@ mod contract;
 mod deletions;
 mod harvest;
 mod support;
+mod target;
