@@ -56,3 +56,21 @@ fn an_evolving_contract_says_nothing() {
     partner.drop_column(2, "sexe").expect("dropped");
     assert_eq!(text(&run_well(&database, "cen", "auto"), "warnings"), "{}");
 }
+
+#[test]
+fn a_partner_that_turns_from_codes_to_labels_under_the_same_names_is_noticed() {
+    let database = cluster().database();
+    let partner = partner(300);
+    add_source(&database, "cen", &partner, 2, "");
+    run_well(&database, "cen", "auto");
+    let sexes = "SELECT string_agg(entity_source_pk_value || ':' || coalesce(id_nomenclature_sex::text, '-'), ',' ORDER BY entity_source_pk_value) FROM gn_synthese.synthese";
+    let before = database.value(sexes);
+    for row in partner.truth() {
+        let id = row["id_synthese"].as_i64().expect("a key");
+        partner.tamper(id, "sexe", Some(&row["sexe_label"].to_string()));
+    }
+    let second = run_well(&database, "cen", "full");
+    assert_eq!(number(&second, "unchanged"), 300);
+    assert_eq!(database.value(sexes), before);
+    assert_eq!(database.number("SELECT count(*) FROM gn_harvest.unmapped_value"), 0);
+}
