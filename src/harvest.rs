@@ -15,7 +15,7 @@ use crate::mapping::{FieldMapping, Layout};
 use crate::record;
 use crate::run::{self, Counts};
 use crate::source::Source;
-use crate::synthese::{Parsed, Synthese};
+use crate::synthese::{self, Parsed, Synthese};
 use crate::worker::Task;
 use crate::{check, postgres, probe, retry, settings};
 
@@ -593,6 +593,10 @@ fn conclude(
     if reading.full {
         say_what_does_not_add_up(session, reading, totals, passes)?;
     }
+    if reading.full && !reading.resumed {
+        synthese::forget_known(source.id, run_id)?;
+    }
+    synthese::forget_awaited_taxa(source.id)?;
     if reading.full && reading.watermark.is_none() {
         run::warn(
             run_id,

@@ -27,6 +27,7 @@ use identity::{Claimant, Decision, Known};
 use lineage::Placed;
 use referential::Referential;
 use rejects::DeadLetter;
+pub use rejects::{forget_awaited_taxa, forget_known};
 use resolve::{Observation, Rules, Unknown, ValueMappings};
 use write::Change;
 
