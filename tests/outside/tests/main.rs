@@ -3,5 +3,6 @@
 
 mod equality;
 mod harvest;
+mod losses;
 mod support;
 mod truth;
