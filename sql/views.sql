@@ -239,11 +239,14 @@ SELECT s.name AS source,
        format('SELECT gn_harvest.map_value(%L, %L, %L, %L);', s.name, u.column_name, u.source_value, '…') AS call
 FROM gn_harvest.unmapped u
 JOIN gn_harvest.source s ON s.id = u.source_id
+LEFT JOIN gn_harvest.run r ON r.id = u.last_run
 WHERE u.source_id IN (SELECT gn_harvest.visible_source(current_user))
+  -- A decision that was there already when the value was met again did not help: the local value is unknown too.
   AND NOT EXISTS (SELECT FROM gn_harvest.value_mapping m
                   WHERE (m.source_id = u.source_id OR m.source_id IS NULL)
-                    AND m.column_name = u.column_name AND m.source_value = u.source_value);
-COMMENT ON VIEW gn_harvest.unmapped_value IS 'Values that the local referentials do not know and that nobody has mapped: what waits for a decision of the data manager.';
+                    AND m.column_name = u.column_name AND m.source_value = u.source_value
+                    AND m.set_at >= coalesce(r.created_at, '-infinity'));
+COMMENT ON VIEW gn_harvest.unmapped_value IS 'Values that the local referentials do not know and that nobody has mapped, or mapped to a local value that is unknown as well: what waits for a decision of the data manager.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.column_name IS 'Column of gn_synthese.synthese that it was for.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.value IS 'The value, as the source gave it.';

@@ -14,7 +14,7 @@ use crate::geonature::{Client, Stop, Traffic};
 use crate::reading::{self, Reading};
 use crate::run;
 use crate::source::Source;
-use crate::synthese::Synthese;
+use crate::synthese::{self, Synthese};
 use crate::worker::Task;
 use crate::{check, postgres, probe, retry};
 
@@ -225,6 +225,10 @@ fn conclude(
     if reading.full {
         say_what_does_not_add_up(session, reading, seen, passes)?;
     }
+    if reading.full && !reading.resumed {
+        synthese::forget_known(source.id, run_id)?;
+    }
+    synthese::forget_awaited_taxa(source.id)?;
     if reading.full && reading.watermark.is_none() {
         run::warn(
             run_id,

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 use crate::harvest::{Session, phase};
 use crate::run::{self, Counts};
-use crate::synthese::{Parsed, Synthese};
+use crate::synthese::{self, Parsed, Synthese};
 use crate::{postgres, probe, record, settings};
 
 /// Tries each dead letter that waits once more.
@@ -27,7 +27,9 @@ pub fn run(session: &Session) -> Result<(), Failure> {
         check_for_interrupts!();
         let (items, last) =
             postgres::transaction(|| letters(source.id, session.task.run_id, after))?;
-        let Some(last) = last else { return Ok(()) };
+        let Some(last) = last else {
+            return postgres::transaction(|| synthese::forget_awaited_taxa(source.id));
+        };
         after = last;
         let texts: Vec<&str> = items.iter().map(String::as_str).collect();
         let geojson = texts.iter().all(|text| is_feature(text));

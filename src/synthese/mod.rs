@@ -27,6 +27,7 @@ use identity::{Claimant, Decision, Known};
 use lineage::Placed;
 use referential::Referential;
 use rejects::DeadLetter;
+pub use rejects::{forget_awaited_taxa, forget_known};
 use resolve::{Observation, Rules, Unknown, ValueMappings};
 use write::Change;
 
@@ -43,7 +44,6 @@ pub struct Synthese {
     owner: pg_sys::Oid,
     search_path: String,
     id_source: i32,
-    protected: Vec<String>,
     on_conflict: crate::source::OnUuidConflict,
     priority: i32,
     priorities: HashMap<i32, i32>,
@@ -82,13 +82,16 @@ impl Synthese {
             owner,
             search_path: search_path.to_owned(),
             id_source,
-            protected: source.protected_columns.clone(),
             on_conflict: source.on_uuid_conflict,
             priority: source.priority,
             priorities,
             rules: Rules {
                 on_unknown_value: source.on_unknown_value,
                 value_mappings: mappings,
+                protected: COLUMNS
+                    .iter()
+                    .map(|column| source.protected_columns.iter().any(|c| c == column.target))
+                    .collect(),
             },
             formats: Formats::new(source.format, source.column_formats.clone()),
             referential,
@@ -370,8 +373,12 @@ impl Synthese {
                 id_synthese: *id_synthese,
             })
             .collect();
-        let (updated, mut refused) =
-            write::update(&self.referential, self.id_source, &self.protected, &changes)?;
+        let (updated, mut refused) = write::update(
+            &self.referential,
+            self.id_source,
+            &self.rules.protected,
+            &changes,
+        )?;
         let new: Vec<&Observation> = sorted.new.iter().collect();
         let (inserted, refused_new) = write::insert(&self.referential, self.id_source, &new)?;
         refused.extend(refused_new);

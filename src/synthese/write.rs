@@ -126,7 +126,7 @@ pub struct Difference {
 pub fn update(
     referential: &Referential,
     id_source: i32,
-    protected: &[String],
+    protected: &[bool],
     changes: &[Change],
 ) -> Result<(Vec<usize>, Vec<Refused>), Failure> {
     let mut updated = Vec::new();
@@ -139,13 +139,9 @@ pub fn update(
             .or_default()
             .push(position);
     }
-    let is_protected: Vec<bool> = COLUMNS
-        .iter()
-        .map(|column| protected.iter().any(|name| name == column.target))
-        .collect();
     for (absent, positions) in by_absent {
         let columns = written(referential, absent, |index| {
-            !COLUMNS[index].insert_only && !is_protected[index]
+            !COLUMNS[index].insert_only && !protected[index]
         });
         let differences = compare(referential, &columns, id_source, changes, &positions)?;
         for (difference, group) in group_by_cost(differences) {

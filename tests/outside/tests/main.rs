@@ -3,6 +3,9 @@
 
 mod contract;
 mod deletions;
+mod equality;
 mod harvest;
+mod losses;
 mod support;
 mod target;
+mod truth;
