@@ -72,5 +72,8 @@ fn a_partner_that_turns_from_codes_to_labels_under_the_same_names_is_noticed() {
     let second = run_well(&database, "cen", "full");
     assert_eq!(number(&second, "unchanged"), 300);
     assert_eq!(database.value(sexes), before);
-    assert_eq!(database.number("SELECT count(*) FROM gn_harvest.unmapped_value"), 0);
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.unmapped_value"),
+        0
+    );
 }

@@ -116,16 +116,11 @@ pub struct Shown {
 
 impl Shown {
     pub fn by(partner: &Simulator, export: u32) -> Shown {
-        let partner = partner.partner();
-        let export = &partner.exports[&export];
+        let view = partner.view(export).expect("an export");
         Shown {
-            columns: export
-                .columns
-                .iter()
-                .map(|column| column.name.clone())
-                .collect(),
-            key: export.key.clone(),
-            geojson: export.geometry,
+            columns: view.columns.into_iter().collect(),
+            key: view.key,
+            geojson: view.geojson,
         }
     }
 
