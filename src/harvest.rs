@@ -17,7 +17,7 @@ use crate::run::{self, Counts};
 use crate::source::Source;
 use crate::synthese::{Parsed, Synthese};
 use crate::worker::Task;
-use crate::{check, postgres, probe, retry, settings};
+use crate::{check, postgres, probe, retry, settings, synthese};
 
 /// How long threads may take to end before they are left behind.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -370,15 +370,7 @@ fn announce(
 
 /// Remembers the export's columns; what changed is said.
 fn contract(session: &Session, layout: &Layout) -> Result<(), Failure> {
-    let mut names: Vec<String> = layout
-        .recognised
-        .iter()
-        .map(|(name, _)| name.clone())
-        .chain(layout.ignored.iter().cloned())
-        .chain(layout.unknown.iter().cloned())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
+    let names = layout.export_columns();
     if let Some(before) = &session.source.export_columns {
         let gone: Vec<&str> = before
             .iter()
@@ -592,6 +584,9 @@ fn conclude(
     )?;
     if reading.full {
         say_what_does_not_add_up(session, reading, totals, passes)?;
+        if !reading.resumed {
+            synthese::rejects::forget_vanished(source.id, run_id)?;
+        }
     }
     if reading.full && reading.watermark.is_none() {
         run::warn(

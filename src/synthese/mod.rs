@@ -7,7 +7,7 @@ mod identity;
 mod lineage;
 mod metadata;
 mod referential;
-mod rejects;
+pub mod rejects;
 mod resolve;
 mod write;
 
@@ -19,7 +19,7 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
-use crate::record::{Batch, Lengths, Record, Value};
+use crate::record::{Batch, Lengths, Reason, Record, Value};
 use crate::run::Counts;
 use crate::source::Source;
 use formats::Formats;
@@ -51,6 +51,8 @@ pub struct Synthese {
     formats: Formats,
     referential: Referential,
     has_rejects: bool,
+    /// Why the dead letters that are written now were refused before, where that decides what they may replace.
+    pub replayed: Option<Reason>,
 }
 
 impl Synthese {
@@ -91,6 +93,7 @@ impl Synthese {
             formats: Formats::new(source.format, source.column_formats.clone()),
             referential,
             has_rejects: rejects::any(source.id)?,
+            replayed: None,
         })
     }
 
@@ -134,7 +137,9 @@ impl Synthese {
             sorted.displaced.clone(),
         )?;
         self.settle(&sorted, &placed, letters.is_empty())?;
-        counts.rejected += rejects::keep(self.source_id, self.run_id, &letters)?;
+        let kept = rejects::keep(self.source_id, self.run_id, &letters)?;
+        counts.rejected += kept.waiting;
+        counts.skipped += kept.discarded;
         self.has_rejects |= !letters.is_empty();
         rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
         // Rows that were not this source's before: those inserted, which no update placed, and those adopted.
@@ -280,6 +285,7 @@ impl Synthese {
             on_conflict: self.on_conflict,
             priority: self.priority,
             priorities: &self.priorities,
+            replayed: self.replayed,
         };
         let mut sorted = Sorted::default();
         let mut uuids: HashMap<[u8; 16], String> = HashMap::new();
@@ -306,11 +312,11 @@ impl Synthese {
                 }
                 Decision::Unchanged => {
                     counts.unchanged += 1;
-                    sorted.settled.push(observation.key);
+                    sorted.settled.push((observation.key, observation.uuid));
                 }
                 Decision::Skip => {
                     counts.skipped += 1;
-                    sorted.settled.push(observation.key);
+                    sorted.settled.push((observation.key, observation.uuid));
                 }
                 Decision::Reject(rejection) => {
                     letters.push(DeadLetter {
@@ -373,7 +379,7 @@ impl Synthese {
             .collect();
         let refusals = refused.into_iter().filter_map(|refused| {
             let observation = by_item.get(&refused.item)?;
-            let column = write::column_of(&refused.failure.message);
+            let column = write::column_of(&refused.failure.message, &self.referential.constraints);
             let rejection = rejects::refused(
                 observation.key.clone(),
                 observation.uuid,
@@ -394,13 +400,11 @@ impl Synthese {
         if !self.has_rejects && none_rejected {
             return Ok(());
         }
-        let keys = sorted
-            .settled
+        let placed = placed
             .iter()
-            .cloned()
-            .chain(placed.iter().map(|p| p.observation.key.clone()))
-            .collect();
-        rejects::settle(self.source_id, keys)
+            .map(|p| (p.observation.key.clone(), p.observation.uuid));
+        let written = sorted.settled.iter().cloned().chain(placed);
+        rejects::settle(self.source_id, written)
     }
 }
 
@@ -415,11 +419,12 @@ struct Sorted {
     known: Vec<(Observation, i64, bool)>,
     /// Keys that name another record now.
     displaced: Vec<String>,
-    /// Keys of those that need no write.
-    settled: Vec<String>,
+    /// Keys and UUIDs of those that need no write.
+    settled: Vec<(String, Option<[u8; 16]>)>,
 }
 
-/// The records of some pages, their items side by side, those rejected already. A key that comes twice counts once.
+/// The records of some pages, their items side by side, and those rejected already. What a view gives twice counts
+/// once; a record that comes under the key of another one is not lost in that: it is rejected.
 fn gather<'p>(
     pages: &'p [Parsed],
     counts: &mut Counts,
@@ -427,29 +432,52 @@ fn gather<'p>(
     let mut items = Vec::new();
     let mut records = Vec::new();
     let mut letters = Vec::new();
-    let mut seen = HashSet::new();
+    let mut offsets = Vec::with_capacity(pages.len());
+    let mut seen: HashMap<&str, Option<[u8; 16]>> = HashMap::new();
     for page in pages {
         let first = items.len();
+        offsets.push(first);
         items.extend(page.items.iter().map(String::as_str));
         counts.pages += 1;
         counts.fetched += page.items.len() as i64;
         for (position, record) in &page.batch.records {
-            if seen.insert(record.key.as_deref().unwrap_or_default()) {
-                records.push((first + position, record.clone()));
-            } else {
-                counts.repeated += 1;
-            }
-        }
-        letters.extend(
-            page.batch
-                .rejected
-                .iter()
-                .map(|(position, rejection)| DeadLetter {
-                    rejection: rejection.clone(),
+            let (key, uuid) = (record.key.as_deref().unwrap_or_default(), record.uuid());
+            match seen.get(key) {
+                None => {
+                    seen.insert(key, uuid);
+                    records.push((first + position, record.clone()));
+                }
+                Some(other) if rejects::are_two(*other, uuid) => letters.push(DeadLetter {
+                    rejection: rejects::same_key(key, uuid),
                     sqlstate: None,
                     payload: items[first + position],
                 }),
-        );
+                Some(_) => counts.repeated += 1,
+            }
+        }
+    }
+    // Good ones first: of a key that comes twice, the record that can be written is.
+    for (page, first) in pages.iter().zip(offsets) {
+        for (position, rejection) in &page.batch.rejected {
+            let key = rejection.key.as_deref().filter(|key| !key.is_empty());
+            let before =
+                key.and_then(|key| seen.insert(key, rejection.uuid).map(|uuid| (key, uuid)));
+            let rejection = match before {
+                None => rejection.clone(),
+                Some((key, uuid)) if rejects::are_two(uuid, rejection.uuid) => {
+                    rejects::same_key(key, rejection.uuid)
+                }
+                Some(_) => {
+                    counts.repeated += 1;
+                    continue;
+                }
+            };
+            letters.push(DeadLetter {
+                rejection,
+                sqlstate: None,
+                payload: items[first + position],
+            });
+        }
     }
     (records, items, letters)
 }

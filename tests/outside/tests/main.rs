@@ -2,4 +2,5 @@
 //! One file a behaviour; all share one cluster and each test has a database of its own.
 
 mod harvest;
+mod rejects;
 mod support;
