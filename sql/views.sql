@@ -60,7 +60,7 @@ COMMENT ON COLUMN gn_harvest.run_history.updated IS 'Observations of which somet
 COMMENT ON COLUMN gn_harvest.run_history.unchanged IS 'Observations that were here already as they came: nothing was written.';
 COMMENT ON COLUMN gn_harvest.run_history.deleted IS 'Observations removed because the source no longer has them.';
 COMMENT ON COLUMN gn_harvest.run_history.rejected IS 'Records that could not be written; they wait in rejected_record.';
-COMMENT ON COLUMN gn_harvest.run_history.skipped IS 'Records left to the source that owns their UUID, by on_uuid_conflict.';
+COMMENT ON COLUMN gn_harvest.run_history.skipped IS 'Records left out by a decision: left to the source that owns their UUID (on_uuid_conflict), or discarded before and unchanged since.';
 COMMENT ON COLUMN gn_harvest.run_history.repeated IS 'Records that the export''s view gave more than once; counted once elsewhere.';
 COMMENT ON COLUMN gn_harvest.run_history.hidden IS 'Records that the source counts but does not serve (a GeoJSON export leaves out those without geometry).';
 COMMENT ON COLUMN gn_harvest.run_history.frameworks_created IS 'Acquisition frameworks created.';
@@ -191,7 +191,7 @@ COMMENT ON COLUMN gn_harvest.rejected_record.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.rejected_record.source_key IS 'Its key at the source; null when that is what it lacks.';
 COMMENT ON COLUMN gn_harvest.rejected_record.uuid IS 'Its UUID.';
 COMMENT ON COLUMN gn_harvest.rejected_record.reason IS 'Reason code (listed in the README).';
-COMMENT ON COLUMN gn_harvest.rejected_record.column_name IS 'Column of the export that is at fault.';
+COMMENT ON COLUMN gn_harvest.rejected_record.column_name IS 'Column at fault: of the export when its value can not be read, of gn_synthese.synthese when the value does not fit there (map_value takes it).';
 COMMENT ON COLUMN gn_harvest.rejected_record.value IS 'Value at fault, cut at 500 characters.';
 COMMENT ON COLUMN gn_harvest.rejected_record.message IS 'What is wrong, in words.';
 COMMENT ON COLUMN gn_harvest.rejected_record.sqlstate IS 'SQLSTATE, when a trigger or constraint of the target refused it.';
@@ -222,7 +222,7 @@ ORDER BY j.reason = 'unknown_cd_nom' DESC, count(*) DESC, s.name, j.reason, j.va
 COMMENT ON VIEW gn_harvest.rejection_summary IS 'Rejected records that wait, counted by reason and value, missing taxa first.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.reason IS 'Reason code.';
-COMMENT ON COLUMN gn_harvest.rejection_summary.column_name IS 'Column of the export.';
+COMMENT ON COLUMN gn_harvest.rejection_summary.column_name IS 'Column at fault, as in rejected_record.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.value IS 'Value at fault.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.records IS 'How many records wait for it.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.first_seen IS 'Since when.';

@@ -227,6 +227,7 @@ fn conclude(
     }
     if reading.full && !reading.resumed {
         synthese::forget_known(source.id, run_id)?;
+        synthese::forget_vanished(source.id, run_id)?;
     }
     synthese::forget_awaited_taxa(source.id)?;
     if reading.full && reading.watermark.is_none() {

@@ -69,8 +69,19 @@ pub fn layout(
     items: &[&str],
     geojson: bool,
 ) -> Result<Layout, Failure> {
+    layout_of(source, mappings, &[], items, geojson)
+}
+
+/// The same where the export is known to have columns that these items may lack; without names, theirs are all.
+pub fn layout_of(
+    source: &Source,
+    mappings: &[FieldMapping],
+    names: &[String],
+    items: &[&str],
+    geojson: bool,
+) -> Result<Layout, Failure> {
     Layout::recognise(
-        &[],
+        names,
         items,
         geojson,
         mappings,

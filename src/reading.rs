@@ -281,15 +281,7 @@ fn announce(
 
 /// Remembers the export's columns; what changed is said.
 pub fn contract(session: &Session, layout: &Layout) -> Result<(), Failure> {
-    let mut names: Vec<String> = layout
-        .recognised
-        .iter()
-        .map(|(name, _)| name.clone())
-        .chain(layout.ignored.iter().cloned())
-        .chain(layout.unknown.iter().cloned())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
+    let names = layout.export_columns();
     if let Some(changes) = session
         .source
         .export_columns

@@ -4,6 +4,8 @@ use pgrx::prelude::*;
 
 use crate::error::Failure;
 use crate::harvest::{Session, phase};
+use crate::mapping::{self, FieldMapping};
+use crate::record::Reason;
 use crate::run::{self, Counts};
 use crate::synthese::{self, Parsed, Synthese};
 use crate::{postgres, probe, record, settings};
@@ -25,24 +27,66 @@ pub fn run(session: &Session) -> Result<(), Failure> {
     let mut after = 0;
     loop {
         check_for_interrupts!();
-        let (items, last) =
-            postgres::transaction(|| letters(source.id, session.task.run_id, after))?;
-        let Some(last) = last else {
+        let letters = postgres::transaction(|| letters(source.id, session.task.run_id, after))?;
+        let Some(last) = letters.last() else {
             return postgres::transaction(|| synthese::forget_awaited_taxa(source.id));
         };
-        after = last;
-        let texts: Vec<&str> = items.iter().map(String::as_str).collect();
-        let geojson = texts.iter().all(|text| is_feature(text));
-        let layout = probe::layout(source, &mappings, &texts, geojson)?;
-        let batch = record::parse_page(texts.into_iter(), &layout, &synthese.lengths());
-        let page = vec![Parsed { items, batch }];
-        postgres::transaction(|| {
-            let mut counts = Counts::default();
-            synthese.write(page, &mut counts)?;
-            counts.pages = 0;
-            run::add(session.task.run_id, &counts, None)
-        })?;
+        after = last.id;
+        for reason in [
+            None,
+            Some(Reason::DuplicateUuid),
+            Some(Reason::DuplicateKey),
+        ] {
+            let again = letters.iter().filter(|letter| letter.duplicate == reason);
+            let pages = parse(session, &mappings, &synthese, again)?;
+            if pages.is_empty() {
+                continue;
+            }
+            synthese.replayed = reason;
+            postgres::transaction(|| {
+                let mut counts = Counts::default();
+                synthese.write(pages, &mut counts)?;
+                counts.pages = 0;
+                run::add(session.task.run_id, &counts, None)
+            })?;
+        }
     }
+}
+
+/// A record that waits, with its text as it came.
+struct Letter {
+    id: i64,
+    payload: String,
+    /// It was refused as a duplicate, and of which kind.
+    duplicate: Option<Reason>,
+}
+
+/// Reads letters again as pages: those of a GeoJSON export, and those of a flat one (an export may have changed).
+fn parse<'l>(
+    session: &Session,
+    mappings: &[FieldMapping],
+    synthese: &Synthese,
+    letters: impl Iterator<Item = &'l Letter>,
+) -> Result<Vec<Parsed>, Failure> {
+    let (features, flat): (Vec<&str>, Vec<&str>) = letters
+        .map(|letter| letter.payload.as_str())
+        .partition(|text| is_feature(text));
+    let mut pages = Vec::new();
+    for (texts, geojson) in [(features, true), (flat, false)] {
+        if texts.is_empty() {
+            continue;
+        }
+        // Broken items may lack columns that the export has, and that a mapping names.
+        let mut names = mapping::column_names(&texts, geojson);
+        names.extend(session.source.export_columns.iter().flatten().cloned());
+        names.sort_unstable();
+        names.dedup();
+        let layout = probe::layout_of(&session.source, mappings, &names, &texts, geojson)?;
+        let batch = record::parse_page(texts.iter().copied(), &layout, &synthese.lengths());
+        let items = texts.into_iter().map(str::to_owned).collect();
+        pages.push(Parsed { items, batch });
+    }
+    Ok(pages)
 }
 
 fn waiting(source_id: i32) -> Result<i64, Failure> {
@@ -53,11 +97,11 @@ fn waiting(source_id: i32) -> Result<i64, Failure> {
     .unwrap_or(0))
 }
 
-/// The next letters after a number, and the number of the last; none when there are no more.
-fn letters(source_id: i32, run_id: i64, after: i64) -> Result<(Vec<String>, Option<i64>), Failure> {
+/// The next letters after a number that this run has not tried.
+fn letters(source_id: i32, run_id: i64, after: i64) -> Result<Vec<Letter>, Failure> {
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT id, payload::text FROM gn_harvest.rejected
+            "SELECT id, payload::text, reason FROM gn_harvest.rejected
              WHERE source_id = $1 AND discarded_at IS NULL AND id > $2 AND last_run <> $3
              ORDER BY id LIMIT $4",
             None,
@@ -68,13 +112,18 @@ fn letters(source_id: i32, run_id: i64, after: i64) -> Result<(Vec<String>, Opti
                 i64::from(settings::BATCH_SIZE.get()).into(),
             ],
         )?;
-        let mut items = Vec::with_capacity(rows.len());
-        let mut last = None;
+        let mut letters = Vec::with_capacity(rows.len());
         for row in rows {
-            last = row.get::<i64>(1)?;
-            items.extend(row.get::<String>(2)?);
+            let reason = row.get::<String>(3)?.unwrap_or_default();
+            letters.push(Letter {
+                id: row.get::<i64>(1)?.unwrap_or_default(),
+                payload: row.get::<String>(2)?.unwrap_or_default(),
+                duplicate: Reason::from_code(&reason).filter(|reason| {
+                    matches!(reason, Reason::DuplicateUuid | Reason::DuplicateKey)
+                }),
+            });
         }
-        Ok((items, last))
+        Ok(letters)
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use pgrx::prelude::*;
 
+use super::rejects::{are_two, same_key};
 use super::resolve::Observation;
 use crate::error::Failure;
 use crate::record::{Reason, Rejection};
@@ -63,6 +64,8 @@ pub struct Claimant<'a> {
     pub priority: i32,
     /// Priorities of the other sources, by their id_source in the target.
     pub priorities: &'a HashMap<i32, i32>,
+    /// Why these records were refused before, when they are replayed.
+    pub replayed: Option<Reason>,
 }
 
 /// Reads the lineage of a batch: rows of this source by key, rows of any source by UUID.
@@ -195,6 +198,9 @@ impl Known {
                     .filter(|row| row.source_id == claimant.source_id)
                     .find_map(|row| self.alive(row))
             });
+        if let Some(rejection) = still_duplicate(observation, own, by_key, claimant) {
+            return Decision::Reject(Box::new(rejection));
+        }
         if let Some((row, id_synthese)) = own {
             return self.decide_known(observation, row, id_synthese, claimant);
         }
@@ -233,6 +239,9 @@ impl Known {
             && let Some(other) = &row.source_key
         {
             return Decision::Reject(Box::new(duplicate(observation, other)));
+        }
+        if same_key && row.last_run == claimant.run_id && are_two(row.uuid, observation.uuid) {
+            return Decision::Reject(Box::new(same_key_as(observation)));
         }
         if same_key
             && row.uuid == observation.uuid
@@ -283,6 +292,29 @@ fn decide_held(observation: &Observation, holder: &Held, claimant: &Claimant) ->
     }
 }
 
+/// A record that was a duplicate of another one must not, when it is replayed without it, pass for that one.
+fn still_duplicate(
+    observation: &Observation,
+    own: Option<(&Lineage, i64)>,
+    by_key: Option<(&Lineage, i64)>,
+    claimant: &Claimant,
+) -> Option<Rejection> {
+    match claimant.replayed? {
+        Reason::DuplicateUuid => own
+            .and_then(|(row, _)| row.source_key.as_deref())
+            .filter(|key| *key != observation.key)
+            .map(|key| duplicate(observation, key)),
+        Reason::DuplicateKey => by_key
+            .filter(|(row, _)| are_two(row.uuid, observation.uuid))
+            .map(|_| same_key_as(observation)),
+        _ => None,
+    }
+}
+
+fn same_key_as(observation: &Observation) -> Rejection {
+    same_key(&observation.key, observation.uuid)
+}
+
 /// Another record of the same source came with the same UUID.
 pub fn duplicate(observation: &Observation, other: &str) -> Rejection {
     let message = format!("the record with key {other} of the same source came with the same UUID");
@@ -298,7 +330,7 @@ fn rejection(observation: &Observation, reason: Reason, value: &str, message: St
         reason,
         key: Some(observation.key.clone()),
         uuid: observation.uuid,
-        column: Some("id_perm_sinp".to_owned()),
+        column: Some("unique_id_sinp".to_owned()),
         value: Some(value.to_owned()),
         message,
     }

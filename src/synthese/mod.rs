@@ -19,7 +19,7 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
-use crate::record::{Batch, Lengths, Record, Value};
+use crate::record::{Batch, Lengths, Reason, Record, Value};
 use crate::run::{self, Counts};
 use crate::source::Source;
 use formats::Formats;
@@ -27,7 +27,7 @@ use identity::{Claimant, Decision, Known};
 use lineage::Placed;
 use referential::Referential;
 use rejects::DeadLetter;
-pub use rejects::{forget_awaited_taxa, forget_known};
+pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished};
 use resolve::{Observation, Rules, Unknown, ValueMappings};
 use write::Change;
 
@@ -53,6 +53,8 @@ pub struct Synthese {
     has_rejects: bool,
     /// What a run should say, gathered while working as the owner.
     warnings: Vec<String>,
+    /// Why the dead letters that are written now were refused before, where that decides what they may replace.
+    pub replayed: Option<Reason>,
 }
 
 impl Synthese {
@@ -97,6 +99,7 @@ impl Synthese {
             referential,
             has_rejects: rejects::any(source.id)?,
             warnings: Vec::new(),
+            replayed: None,
         })
     }
 
@@ -147,7 +150,9 @@ impl Synthese {
             sorted.displaced.clone(),
         )?;
         self.settle(&sorted, &placed, letters.is_empty())?;
-        counts.rejected += rejects::keep(self.source_id, self.run_id, &letters)?;
+        let kept = rejects::keep(self.source_id, self.run_id, &letters)?;
+        counts.rejected += kept.waiting;
+        counts.skipped += kept.discarded;
         self.has_rejects |= !letters.is_empty();
         rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
         // Rows that were not this source's before: those inserted, which no update placed, and those adopted.
@@ -316,6 +321,7 @@ impl Synthese {
             on_conflict: self.on_conflict,
             priority: self.priority,
             priorities: &self.priorities,
+            replayed: self.replayed,
         };
         let mut sorted = Sorted::default();
         let mut uuids: HashMap<[u8; 16], String> = HashMap::new();
@@ -342,11 +348,11 @@ impl Synthese {
                 }
                 Decision::Unchanged => {
                     counts.unchanged += 1;
-                    sorted.settled.push(observation.key);
+                    sorted.settled.push((observation.key, observation.uuid));
                 }
                 Decision::Skip => {
                     counts.skipped += 1;
-                    sorted.settled.push(observation.key);
+                    sorted.settled.push((observation.key, observation.uuid));
                 }
                 Decision::Reject(rejection) => {
                     letters.push(DeadLetter {
@@ -413,7 +419,7 @@ impl Synthese {
             .collect();
         let refusals = refused.into_iter().filter_map(|refused| {
             let observation = by_item.get(&refused.item)?;
-            let column = write::column_of(&refused.failure.message);
+            let column = write::column_of(&refused.failure.message, &self.referential.constraints);
             let rejection = rejects::refused(
                 observation.key.clone(),
                 observation.uuid,
@@ -434,13 +440,11 @@ impl Synthese {
         if !self.has_rejects && none_rejected {
             return Ok(());
         }
-        let keys = sorted
-            .settled
+        let placed = placed
             .iter()
-            .cloned()
-            .chain(placed.iter().map(|p| p.observation.key.clone()))
-            .collect();
-        rejects::settle(self.source_id, keys)
+            .map(|p| (p.observation.key.clone(), p.observation.uuid));
+        let written = sorted.settled.iter().cloned().chain(placed);
+        rejects::settle(self.source_id, written)
     }
 }
 
@@ -455,40 +459,69 @@ struct Sorted {
     known: Vec<(Observation, i64, bool)>,
     /// Keys that name another record now.
     displaced: Vec<String>,
-    /// Keys of those that need no write.
-    settled: Vec<String>,
+    /// Keys and UUIDs of those that need no write.
+    settled: Vec<(String, Option<[u8; 16]>)>,
 }
 
-/// The records of some pages, their items side by side, those rejected already. A key that comes twice counts once.
+/// The records of some pages, their items side by side, and those rejected already. What a view gives twice counts
+/// once; a record that comes under the key of another one is not lost in that: it is rejected.
 fn gather<'p>(
     texts: &'p [Vec<String>],
     batches: Vec<Batch>,
     counts: &mut Counts,
 ) -> (Vec<(usize, Record)>, Vec<&'p str>, Vec<DeadLetter<'p>>) {
     let (mut items, mut records, mut letters) = (Vec::new(), Vec::new(), Vec::new());
-    let mut seen = HashSet::new();
+    let mut rejected = Vec::new();
+    let mut seen: HashMap<String, Option<[u8; 16]>> = HashMap::new();
     for (texts, batch) in texts.iter().zip(batches) {
         let first = items.len();
         items.extend(texts.iter().map(String::as_str));
         counts.pages += 1;
         counts.fetched += texts.len() as i64;
         for (position, record) in batch.records {
-            if seen.insert(record.key.clone().unwrap_or_default()) {
-                records.push((first + position, record));
-            } else {
-                counts.repeated += 1;
-            }
-        }
-        letters.extend(
-            batch
-                .rejected
-                .into_iter()
-                .map(|(position, rejection)| DeadLetter {
-                    rejection,
+            let (key, uuid) = (record.key.as_deref().unwrap_or_default(), record.uuid());
+            match seen.get(key) {
+                None => {
+                    seen.insert(key.to_owned(), uuid);
+                    records.push((first + position, record));
+                }
+                Some(other) if rejects::are_two(*other, uuid) => letters.push(DeadLetter {
+                    rejection: rejects::same_key(key, uuid),
                     sqlstate: None,
                     payload: items[first + position],
                 }),
+                Some(_) => counts.repeated += 1,
+            }
+        }
+        rejected.extend(
+            batch
+                .rejected
+                .into_iter()
+                .map(|(position, rejection)| (first + position, rejection)),
         );
+    }
+    // Good ones first: of a key that comes twice, the record that can be written is.
+    for (item, rejection) in rejected {
+        let key = rejection.key.clone().filter(|key| !key.is_empty());
+        let before = key.and_then(|key| {
+            seen.insert(key.clone(), rejection.uuid)
+                .map(|uuid| (key, uuid))
+        });
+        let rejection = match before {
+            None => rejection,
+            Some((key, uuid)) if rejects::are_two(uuid, rejection.uuid) => {
+                rejects::same_key(&key, rejection.uuid)
+            }
+            Some(_) => {
+                counts.repeated += 1;
+                continue;
+            }
+        };
+        letters.push(DeadLetter {
+            rejection,
+            sqlstate: None,
+            payload: items[item],
+        });
     }
     (records, items, letters)
 }

@@ -256,7 +256,7 @@ impl Resolver<'_> {
             OnUnknownValue::Default | OnUnknownValue::Null => Ok(None),
             OnUnknownValue::Reject => Err(Fault {
                 reason: Reason::UnknownArea,
-                column: "area_attachment",
+                column: AREA_COLUMN,
                 message: format!("area {text} is not in ref_geo.l_areas"),
                 value: Some(text),
             }),
@@ -289,7 +289,7 @@ impl Resolver<'_> {
     fn dataset(&mut self, uuid: Option<[u8; 16]>) -> Result<i32, Fault> {
         let fault = |value: Option<String>, message: String| Fault {
             reason: Reason::UnmappedDataset,
-            column: "jdd_uuid",
+            column: "id_dataset",
             value,
             message,
         };

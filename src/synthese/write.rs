@@ -357,9 +357,17 @@ fn halve<T: Item>(
     }
 }
 
-/// The column of the target that a constraint's message is about, if it is one of ours.
-pub fn column_of(constraint_message: &str) -> Option<&'static str> {
-    constraint_message
-        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .find_map(|word| column_index(word).map(|index| COLUMNS[index].target))
+/// The column of the target that a refusal is about: its message names it, or a constraint on it.
+pub fn column_of(message: &str, constraints: &HashMap<String, String>) -> Option<String> {
+    let mut words = message.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    words.find_map(|word| match column_index(word) {
+        Some(index) => Some(COLUMNS[index].target.to_owned()),
+        None => constraints.get(word).cloned(),
+    })
+}
+
+/// The value that a refusal quotes, in the form `(column)=(value)` of PostgreSQL's DETAIL.
+pub fn value_of(detail: &str) -> Option<&str> {
+    let (_, after) = detail.split_once(")=(")?;
+    after.split_once(')').map(|(value, _)| value)
 }

@@ -6,6 +6,7 @@ mod deletions;
 mod equality;
 mod harvest;
 mod losses;
+mod rejects;
 mod support;
 mod target;
 mod truth;
