@@ -242,8 +242,10 @@ JOIN gn_harvest.source s ON s.id = u.source_id
 WHERE u.source_id IN (SELECT gn_harvest.visible_source(current_user))
   AND NOT EXISTS (SELECT FROM gn_harvest.value_mapping m
                   WHERE (m.source_id = u.source_id OR m.source_id IS NULL)
-                    AND m.column_name = u.column_name AND m.source_value = u.source_value);
-COMMENT ON VIEW gn_harvest.unmapped_value IS 'Values that the local referentials do not know and that nobody has mapped: what waits for a decision of the data manager.';
+                    AND m.column_name = u.column_name AND m.source_value = u.source_value
+                    -- A run that knew the mapping met the value as unknown: it leads nowhere.
+                    AND NOT EXISTS (SELECT FROM gn_harvest.run r WHERE r.id = u.last_run AND r.created_at > m.set_at));
+COMMENT ON VIEW gn_harvest.unmapped_value IS 'Values that the local referentials do not know and that nobody has mapped, or mapped to something that is not there: what waits for a decision of the data manager.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.column_name IS 'Column of gn_synthese.synthese that it was for.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.value IS 'The value, as the source gave it.';
