@@ -117,7 +117,7 @@ fn letters(source_id: i32, run_id: i64, after: i64) -> Result<Vec<Letter>, Failu
             let reason = row.get::<String>(3)?.unwrap_or_default();
             letters.push(Letter {
                 id: row.get::<i64>(1)?.unwrap_or_default(),
-                payload: row.get::<String>(2)?.unwrap_or_default(),
+                payload: synthese::from_json(row.get::<String>(2)?.unwrap_or_default()),
                 duplicate: Reason::from_code(&reason).filter(|reason| {
                     matches!(reason, Reason::DuplicateUuid | Reason::DuplicateKey)
                 }),

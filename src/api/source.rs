@@ -4,6 +4,7 @@ use pgrx::prelude::*;
 
 use crate::error::Failure;
 use crate::mapping::{self, Kind};
+use crate::record::Reason;
 use crate::{geonature, postgres};
 
 /// A base address of a GeoNature in its canonical form, or an error that says what is wrong with it.
@@ -48,6 +49,15 @@ fn mappable_columns() -> Vec<String> {
         .collect()
 }
 
+/// Codes of the reasons for which a record is rejected.
+#[pg_extern(immutable)]
+fn rejection_reasons() -> Vec<String> {
+    Reason::ALL
+        .iter()
+        .map(|reason| reason.code().to_owned())
+        .collect()
+}
+
 /// The running statement holds a secret: hides it from pg_stat_activity and from the log of errors.
 #[pg_extern(strict)]
 fn hide_statement(function: &str) {
@@ -62,7 +72,8 @@ extension_sql!(
      COMMENT ON FUNCTION gn_harvest.url_host(text) IS 'Scheme, host and port of an address.';
      COMMENT ON FUNCTION gn_harvest.target_columns() IS 'Columns of gn_synthese.synthese that a harvest fills: those that map_field and protected_columns know.';
      COMMENT ON FUNCTION gn_harvest.mappable_columns() IS 'Columns whose values map_value can map.';
+     COMMENT ON FUNCTION gn_harvest.rejection_reasons() IS 'Reason codes of rejected_record, each explained in the README.';
      COMMENT ON FUNCTION gn_harvest.hide_statement(text) IS 'Hides the running statement, which holds a secret, from pg_stat_activity and from the log of errors.';",
     name = "source_functions",
-    requires = [normalise_url, url_host, target_columns, mappable_columns, hide_statement]
+    requires = [normalise_url, url_host, target_columns, mappable_columns, rejection_reasons, hide_statement]
 );

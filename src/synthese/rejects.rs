@@ -28,6 +28,46 @@ impl DeadLetter<'_> {
     }
 }
 
+/// PostgreSQL's json type reads by recursion: deeper than this, and far below its limit, an item is kept as a JSON string.
+const MAX_DEPTH: usize = 1000;
+
+/// An item as a value of PostgreSQL's json type.
+fn as_json(item: &str) -> String {
+    if depth(item) <= MAX_DEPTH {
+        return item.to_owned();
+    }
+    serde_json::to_string(item).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// The item that a kept payload is.
+pub fn from_json(payload: String) -> String {
+    if !payload.starts_with('"') {
+        return payload;
+    }
+    let text = serde_json::from_str::<String>(&payload).ok();
+    text.filter(|text| depth(text) > MAX_DEPTH)
+        .unwrap_or(payload)
+}
+
+/// How deep objects and arrays are nested in a valid JSON text.
+fn depth(item: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in item.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// Whether two UUIDs under one key are those of two records, not of one that came twice.
 pub fn are_two(one: Option<[u8; 16]>, other: Option<[u8; 16]>) -> bool {
     one.zip(other).is_some_and(|(one, other)| one != other)
@@ -91,7 +131,7 @@ pub fn keep(source_id: i32, run_id: i64, letters: &[DeadLetter]) -> Result<Kept,
             column(&|l| l.rejection.value.as_deref().map(quoted)).into(),
             letters.iter().map(|l| l.rejection.message.replace('\0', "")).collect::<Vec<String>>().into(),
             column(&|l| l.sqlstate.clone()).into(),
-            letters.iter().map(|l| l.payload.to_owned()).collect::<Vec<String>>().into(),
+            letters.iter().map(|l| as_json(l.payload)).collect::<Vec<String>>().into(),
             letters.iter().map(|l| pgrx::Uuid::from_bytes(l.hash().to_be_bytes())).collect::<Vec<pgrx::Uuid>>().into(),
         ],
     )?

@@ -451,3 +451,379 @@ fn bad_records_wait_with_their_reason_while_the_others_go_in_and_arrive_once_men
 fn of_twenty_thousand_records_two_hundred_are_bad() {
     harvest_with_bad_records(20_000, 9);
 }
+
+#[test]
+fn a_discarded_record_stays_given_up_until_the_source_changes_it() {
+    let database = cluster().database();
+    let partner = partner(300);
+    let ids = partner.ids();
+    for (id, cd_nom) in [
+        (ids[10], "999999"),
+        (ids[20], "999999"),
+        (ids[30], "999998"),
+    ] {
+        partner.tamper(id, "cd_nom", Some(cd_nom));
+    }
+    partner.tamper(ids[40], "date_debut", Some("\"0000-00-00\""));
+    partner.tamper(ids[50], "nombre_min", Some("\"douze\""));
+    add_source(&database, "cen", &partner, 3, "");
+    let first = run_well(&database, "cen", "auto");
+    assert_eq!(number(&first, "rejected"), 5);
+    let summary = database.rows("SELECT reason, value, records FROM gn_harvest.rejection_summary");
+    let lines: Vec<String> = summary
+        .iter()
+        .map(|row| {
+            format!(
+                "{} {} {}",
+                text(row, "reason"),
+                text(row, "value"),
+                text(row, "records")
+            )
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "unknown_cd_nom 999999 2",
+            "unknown_cd_nom 999998 1",
+            "bad_date 0000-00-00 1",
+            "bad_number douze 1"
+        ]
+    );
+
+    // By reason, with a note; by number; by age: nothing is that old.
+    let discard = |arguments: &str| {
+        database.number(&format!(
+            "SELECT gn_harvest.discard_rejected('cen', {arguments})"
+        ))
+    };
+    assert_eq!(
+        discard("reason => 'unknown_cd_nom', note => 'taxons d''une autre île'"),
+        3
+    );
+    let bad_date =
+        database.value("SELECT id FROM gn_harvest.rejected_record WHERE reason = 'bad_date'");
+    assert_eq!(discard(&format!("ids => '{{{bad_date}}}'")), 1);
+    assert_eq!(discard("before => now() - interval '1 day'"), 0);
+    let error =
+        database.error("SELECT gn_harvest.discard_rejected('cen', reason => 'unknown_cdnom')");
+    assert!(error.starts_with("22023: "), "{error}");
+    assert!(
+        error.contains("HINT: It is one of: ") && error.contains("unknown_cd_nom"),
+        "{error}"
+    );
+    let trace = database.row(
+        "SELECT count(*) AS records, min(discarded_by) AS by, min(discard_note) AS note, bool_and(discarded_at IS NOT NULL AND payload IS NOT NULL) AS dated
+         FROM gn_harvest.rejected_record WHERE reason = 'unknown_cd_nom'",
+    );
+    assert_eq!(
+        (
+            text(&trace, "records"),
+            text(&trace, "by"),
+            text(&trace, "note"),
+            text(&trace, "dated")
+        ),
+        ("3", "postgres", "taxons d'une autre île", "t")
+    );
+    let waiting = "SELECT rejected FROM gn_harvest.source_status WHERE source = 'cen'";
+    assert_eq!(database.number(waiting), 1);
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.rejection_summary"),
+        1
+    );
+
+    // Neither a retry nor another run brings them back: they are left out, and counted as such.
+    let retried = database.row("SELECT * FROM gn_harvest.retry_rejected('cen')");
+    assert_eq!(
+        (number(&retried, "fetched"), number(&retried, "rejected")),
+        (1, 1)
+    );
+    let again = run_well(&database, "cen", "full");
+    assert_eq!(
+        (number(&again, "rejected"), number(&again, "skipped")),
+        (1, 4),
+        "{again:#?}"
+    );
+    assert_eq!(database.number(waiting), 1);
+
+    // The partner changes one, and it is still wrong: it waits again, as new.
+    partner
+        .update(ids[10], &json!({"nom_lieu": "Combe changée"}))
+        .expect("a change");
+    let changed = run_well(&database, "cen", "auto");
+    assert_eq!(number(&changed, "rejected"), 1, "{changed:#?}");
+    let back = database.row(&format!(
+        "SELECT discarded_at, discarded_by, discard_note, payload ->> 'nom_lieu' AS place FROM gn_harvest.rejected_record WHERE source_key = '{}'",
+        ids[10]
+    ));
+    assert_eq!(
+        (
+            text(&back, "discarded_at"),
+            text(&back, "discarded_by"),
+            text(&back, "discard_note")
+        ),
+        ("", "", "")
+    );
+    assert_eq!(text(&back, "place"), "Combe changée");
+    assert_eq!(database.number(waiting), 2);
+}
+
+#[test]
+fn a_record_without_a_key_waits_and_leaves_when_it_arrives() {
+    let database = cluster().database();
+    let partner = partner(200);
+    let ids: Vec<i64> = partner
+        .ids()
+        .into_iter()
+        .filter(|id| uuid_of(&partner, *id).is_some())
+        .collect();
+    let (with_uuid, without) = (ids[60], ids[120]);
+    partner.tamper(with_uuid, "id_synthese", Some("null"));
+    partner.tamper(without, "id_synthese", Some("null"));
+    partner.tamper(without, "id_perm_sinp", Some("null"));
+    add_source(&database, "cen", &partner, 3, "");
+    for attempts in 1..=2 {
+        let run = run_well(&database, "cen", "full");
+        assert_eq!(
+            (number(&run, "fetched"), number(&run, "rejected")),
+            (200, 2),
+            "{run:#?}"
+        );
+        let letters = database.rows(
+            "SELECT reason, column_name, source_key, attempts FROM gn_harvest.rejected_record",
+        );
+        assert_eq!(letters.len(), 2);
+        for letter in &letters {
+            assert_eq!(
+                (text(letter, "reason"), text(letter, "column_name")),
+                ("missing_field", "id_synthese")
+            );
+            assert_eq!(letter["source_key"], None);
+            assert_eq!(
+                number(letter, "attempts"),
+                attempts,
+                "known again by its text"
+            );
+        }
+    }
+    partner.mend_all();
+    partner
+        .update_many(&[with_uuid, without], &json!({}))
+        .expect("a change");
+    let next = run_well(&database, "cen", "auto");
+    assert_eq!(
+        (text(&next, "mode"), number(&next, "inserted")),
+        ("incremental", 2)
+    );
+    // One is known by its UUID; of the other only a full run can say that it is gone.
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.rejected_record"),
+        1
+    );
+    run_well(&database, "cen", "full");
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.rejected_record"),
+        0
+    );
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_synthese.synthese"),
+        200
+    );
+}
+
+#[test]
+fn a_retry_reads_a_geojson_record_and_its_mapped_fields_as_the_run_did() {
+    let database = cluster().database();
+    let partner = partner(150);
+    let id = partner.ids()[77];
+    partner
+        .update(
+            id,
+            &json!({"donnees_additionnelles": {"releve": {"carre": "K12"}}}),
+        )
+        .expect("a change");
+    partner.tamper(id, "cd_nom", Some("999999"));
+    add_source(&database, "stock", &partner, 1, "");
+    database.run("SELECT gn_harvest.map_field('stock', 'reference_biblio', source_column => 'donnees_additionnelles.releve.carre')");
+    let first = run_well(&database, "stock", "auto");
+    assert_eq!(number(&first, "rejected"), 1, "{first:#?}");
+    // A mapping looks into a column: it does not make the export have another one.
+    let second = run_well(&database, "stock", "full");
+    assert_eq!(text(&second, "warnings"), text(&first, "warnings"));
+    database.run("SELECT gn_harvest.map_value('stock', 'cd_nom', '999999', (SELECT min(cd_nom)::text FROM taxonomie.taxref))");
+    let retried = database.row("SELECT * FROM gn_harvest.retry_rejected('stock')");
+    assert_eq!(
+        (text(&retried, "status"), number(&retried, "inserted")),
+        ("succeeded", 1),
+        "{retried:#?}"
+    );
+    let row = database.row(&format!(
+        "SELECT reference_biblio, the_geom_4326 IS NOT NULL AS placed FROM gn_synthese.synthese WHERE entity_source_pk_value = '{id}'"
+    ));
+    assert_eq!(
+        (text(&row, "reference_biblio"), text(&row, "placed")),
+        ("K12", "t")
+    );
+    // It is the same record for the next run.
+    let again = run_well(&database, "stock", "full");
+    assert_eq!(
+        number(&again, "unchanged"),
+        number(&again, "fetched"),
+        "{again:#?}"
+    );
+}
+
+#[test]
+fn what_only_the_target_refuses_is_found_with_few_statements() {
+    let database = cluster().database();
+    database.run(
+        "CREATE SEQUENCE public.attempt;
+         GRANT USAGE ON SEQUENCE public.attempt TO PUBLIC;
+         CREATE FUNCTION public.count_attempt() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM nextval(''public.attempt''); RETURN NULL; END';
+         CREATE TRIGGER tri_count BEFORE INSERT ON gn_synthese.synthese FOR EACH STATEMENT EXECUTE FUNCTION public.count_attempt();",
+    );
+    database.run(TARGET_REFUSES);
+    let (observations, bad) = figures("GN_HARVEST_REFUSED", 1000, 10);
+    let partner = partner(observations);
+    let ids = partner.ids();
+    for n in 0..bad as usize {
+        let id = ids[n * ids.len() / bad as usize + 3];
+        tamper_text(&partner, id, "comment_releve", "à ne pas écrire");
+    }
+    add_source(&database, "cen", &partner, 3, "");
+    let began = std::time::Instant::now();
+    let run = run_well(&database, "cen", "auto");
+    let attempts = database.number("SELECT last_value FROM public.attempt");
+    println!(
+        "{observations} observations, {bad} refused by a trigger: {attempts} statements, {:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        (number(&run, "inserted"), number(&run, "rejected")),
+        (i64::from(observations - bad), i64::from(bad))
+    );
+    // Each is found by halving: twice the depth at most.
+    let depth = f64::from(observations).log2().ceil() as i64;
+    assert!(
+        attempts <= 2 * i64::from(bad) * depth,
+        "{attempts} statements for {bad} refused records"
+    );
+}
+
+/// Two numbers from the environment (`N/M`), for measures by hand.
+fn figures(name: &str, first: u32, second: u32) -> (u32, u32) {
+    let told = std::env::var(name).ok();
+    let pair = told.as_deref().and_then(|told| told.split_once('/'));
+    pair.and_then(|(one, other)| one.parse().ok().zip(other.parse().ok()))
+        .unwrap_or((first, second))
+}
+
+#[test]
+fn unmapped_values_come_with_the_call_that_maps_them() {
+    let database = cluster().database();
+    let partner = partner(120);
+    let ids = partner.ids();
+    for id in &ids[5..8] {
+        partner
+            .update(*id, &json!({"sexe": "Z'9"}))
+            .expect("a change");
+    }
+    partner
+        .update(
+            ids[9],
+            &json!({"area_attachment": {"type_code": "COM", "area_code": "99999"}}),
+        )
+        .expect("a change");
+    let name = "L'Aulne – été";
+    add_source(&database, "L''Aulne – été", &partner, 3, "");
+    run_well(&database, "L''Aulne – été", "auto");
+    let waiting = database.rows("SELECT * FROM gn_harvest.unmapped_value ORDER BY column_name");
+    assert_eq!(waiting.len(), 2, "{waiting:#?}");
+    assert_eq!(
+        (text(&waiting[0], "column_name"), text(&waiting[0], "value")),
+        ("id_area_attachment", "COM/99999")
+    );
+    let sex = &waiting[1];
+    assert_eq!(
+        (text(sex, "source"), text(sex, "column_name")),
+        (name, "id_nomenclature_sex")
+    );
+    assert_eq!((text(sex, "value"), number(sex, "occurrences")), ("Z'9", 3));
+    let call = text(sex, "call").to_owned();
+    assert_eq!(
+        call,
+        "SELECT gn_harvest.map_value('L''Aulne – été', 'id_nomenclature_sex', 'Z''9', '…');"
+    );
+
+    // Pasted as it is, it maps to nothing that is here: the value goes on waiting after the next run.
+    database.run(&call);
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.unmapped_value"),
+        1
+    );
+    run_well(&database, "L''Aulne – été", "full");
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.unmapped_value"),
+        2
+    );
+    // Filled in, it does.
+    database.run(&call.replace('…', "3"));
+    let next = run_well(&database, "L''Aulne – été", "full");
+    assert_eq!(number(&next, "updated"), 3);
+    assert_eq!(
+        database.value("SELECT string_agg(column_name, ' ') FROM gn_harvest.unmapped_value"),
+        "id_area_attachment"
+    );
+    let mapped = "SELECT count(*) FROM gn_synthese.synthese s
+                  JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = s.id_nomenclature_sex
+                  JOIN gn_harvest.harvested h USING (id_synthese)
+                  WHERE h.key_number = ANY ('{KEYS}') AND n.cd_nomenclature = '3'";
+    let keys = format!("{},{},{}", ids[5], ids[6], ids[7]);
+    assert_eq!(database.number(&mapped.replace("KEYS", &keys)), 3);
+}
+
+#[test]
+fn a_monstrous_record_waits_as_any_other() {
+    let database = cluster().database();
+    let partner = partner(60);
+    let ids = partner.ids();
+    // Deeper than PostgreSQL's json reads; beyond any number; a text with NUL and half a character.
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    partner.tamper(ids[3], "donnees_additionnelles", Some(&deep));
+    partner.tamper(ids[5], "donnees_additionnelles", Some("{\"n\": 1e999999}"));
+    partner.tamper(ids[7], "nom_cite", Some("\"\\ud800\""));
+    partner.tamper(ids[9], "nombre_min", Some("1e400"));
+    partner.tamper(ids[11], "cd_nom", Some("{\"nom\": [null, \"\\u0000\"]}"));
+    add_source(&database, "cen", &partner, 3, "");
+    let run = run_well(&database, "cen", "auto");
+    assert_eq!(
+        (number(&run, "inserted"), number(&run, "rejected")),
+        (55, 5),
+        "{run:#?}"
+    );
+    let reasons = "SELECT string_agg(reason, ' ' ORDER BY source_key::bigint) FROM gn_harvest.rejected_record";
+    assert_eq!(
+        database.value(reasons),
+        "bad_json bad_json bad_json bad_number bad_number"
+    );
+    let again = database.row("SELECT * FROM gn_harvest.retry_rejected('cen')");
+    assert_eq!(
+        (text(&again, "status"), number(&again, "rejected")),
+        ("succeeded", 5),
+        "{again:#?}"
+    );
+    // What was too deep to be kept as it came is known again when it comes mended.
+    partner.mend_all();
+    partner
+        .update_many(&[ids[3], ids[5], ids[7], ids[9], ids[11]], &json!({}))
+        .expect("a change");
+    let mended = run_well(&database, "cen", "auto");
+    assert_eq!(
+        (number(&mended, "inserted"), number(&mended, "rejected")),
+        (5, 0)
+    );
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.rejected_record"),
+        0
+    );
+}
