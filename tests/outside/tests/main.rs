@@ -3,6 +3,8 @@
 
 mod equality;
 mod harvest;
+mod identity;
 mod losses;
 mod support;
 mod truth;
+mod unchanged;
