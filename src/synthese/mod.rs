@@ -155,13 +155,19 @@ impl Synthese {
         counts.skipped += kept.discarded;
         self.has_rejects |= !letters.is_empty();
         rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
-        // Rows that were not this source's before: those inserted, which no update placed, and those adopted.
+        // Rows that were not this source's before: those inserted, which no update placed, and those adopted; less
+        // those that it counted and that someone had deleted here.
         let kept = sorted
             .known
             .iter()
             .filter(|(observation, _, adopt)| !adopt && placed_items.contains(&observation.item))
             .count();
-        let gained = (placed.len() - kept) as i64;
+        let lost = sorted
+            .lost
+            .values()
+            .filter(|item| placed_items.contains(*item))
+            .count();
+        let gained = (placed.len() - kept) as i64 - lost as i64;
         Spi::run_with_args(
             "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
             &[self.source_id.into(), gained.into()],
@@ -313,7 +319,12 @@ impl Synthese {
     ) -> Result<Sorted, Failure> {
         let lineage = identity::lineage(self.source_id, &observations)?;
         let held = self.as_owner(|_| identity::held(&lineage, &observations))?;
-        let known = Known::new(self.source_id, lineage, held);
+        let mut known = Known::new(self.source_id, lineage, held);
+        let moved = known.moved(&observations, self.source_id);
+        if !moved.is_empty() {
+            let duplicates = rejects::duplicates(self.source_id, moved.keys())?;
+            known.claim(moved, duplicates);
+        }
         let claimant = Claimant {
             source_id: self.source_id,
             id_source: self.id_source,
@@ -335,6 +346,9 @@ impl Synthese {
                     payload: items[observation.item],
                 });
                 continue;
+            }
+            for id_synthese in known.lost(&observation, self.source_id) {
+                sorted.lost.insert(id_synthese, observation.item);
             }
             match known.decide(&observation, &claimant) {
                 Decision::Insert => sorted.new.push(observation),
@@ -461,6 +475,8 @@ struct Sorted {
     displaced: Vec<String>,
     /// Keys and UUIDs of those that need no write.
     settled: Vec<(String, Option<[u8; 16]>)>,
+    /// Rows of the target that are gone, with the item that takes their place.
+    lost: HashMap<i64, usize>,
 }
 
 /// The records of some pages, their items side by side, and those rejected already. What a view gives twice counts
