@@ -24,6 +24,18 @@ pub type ValueMappings = HashMap<(String, String), Option<String>>;
 pub struct Rules {
     pub on_unknown_value: OnUnknownValue,
     pub value_mappings: ValueMappings,
+    pub datasets: DatasetRule,
+}
+
+/// To which dataset an observation goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatasetRule {
+    /// The one of its UUID, or the one that this was mapped to.
+    Any,
+    /// Only one that was mapped to.
+    Mapped,
+    /// This one, whatever the record says.
+    Single(i32),
 }
 
 /// A record ready to be written.
@@ -286,6 +298,9 @@ impl Resolver<'_> {
             value,
             message,
         };
+        if let DatasetRule::Single(id_dataset) = self.rules.datasets {
+            return Ok(id_dataset);
+        }
         let Some(uuid) = uuid else {
             return Err(fault(
                 None,
@@ -296,7 +311,14 @@ impl Resolver<'_> {
         self.referential.dataset(&uuid).ok_or_else(|| {
             fault(
                 Some(text.clone()),
-                format!("dataset {text} is not in gn_meta.t_datasets and could not be created"),
+                match self.rules.datasets {
+                    DatasetRule::Mapped => {
+                        format!("dataset {text} is not mapped to a dataset of gn_meta.t_datasets")
+                    }
+                    _ => format!(
+                        "dataset {text} is not in gn_meta.t_datasets and could not be created"
+                    ),
+                },
             )
         })
     }
