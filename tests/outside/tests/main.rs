@@ -3,4 +3,5 @@
 
 mod deletions;
 mod harvest;
+mod metadata;
 mod support;
