@@ -20,7 +20,9 @@ SELECT r.id AS run,
        r.repeated,
        r.hidden,
        r.frameworks_created,
+       r.frameworks_updated,
        r.datasets_created,
+       r.datasets_updated,
        r.actors_created,
        r.source_total,
        r.pages,
@@ -64,7 +66,9 @@ COMMENT ON COLUMN gn_harvest.run_history.skipped IS 'Records left out by a decis
 COMMENT ON COLUMN gn_harvest.run_history.repeated IS 'Records that the export''s view gave more than once; counted once elsewhere.';
 COMMENT ON COLUMN gn_harvest.run_history.hidden IS 'Records that the source counts but does not serve (a GeoJSON export leaves out those without geometry).';
 COMMENT ON COLUMN gn_harvest.run_history.frameworks_created IS 'Acquisition frameworks created.';
+COMMENT ON COLUMN gn_harvest.run_history.frameworks_updated IS 'Acquisition frameworks of which something has changed, their actors and lists included.';
 COMMENT ON COLUMN gn_harvest.run_history.datasets_created IS 'Datasets created.';
+COMMENT ON COLUMN gn_harvest.run_history.datasets_updated IS 'Datasets of which something has changed, their actors and lists included.';
 COMMENT ON COLUMN gn_harvest.run_history.actors_created IS 'Organisms and persons created.';
 COMMENT ON COLUMN gn_harvest.run_history.source_total IS 'How many records the export said that it has.';
 COMMENT ON COLUMN gn_harvest.run_history.pages IS 'Pages read and written.';

@@ -16,7 +16,7 @@ use crate::run;
 use crate::source::Source;
 use crate::synthese::{self, Synthese};
 use crate::worker::Task;
-use crate::{check, postgres, probe, retry};
+use crate::{check, postgres, probe, retry, upkeep};
 
 /// Exports without a numeric key are read again when their total moved while they were read.
 const MAX_PASSES: usize = 3;
@@ -133,6 +133,7 @@ fn harvest(session: &Session) -> Result<(), Failure> {
             session.search_path,
         )
     })?;
+    upkeep::begin(session, &mut synthese)?;
     phase(session, "harvesting", None)?;
     let mut passes = 1;
     let mut seen = gather::read(session, &reading, &mut synthese)?;
@@ -141,6 +142,7 @@ fn harvest(session: &Session) -> Result<(), Failure> {
         postgres::transaction(|| gather::start_again(session.task.run_id))?;
         seen = gather::read(session, &reading, &mut synthese)?;
     }
+    upkeep::finish(session, &reading, &mut synthese)?;
     let deletion_watermark = delete(session, &reading, &seen, &mut synthese)?;
     postgres::transaction(|| conclude(session, &reading, &seen, passes, deletion_watermark))
 }

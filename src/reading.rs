@@ -52,7 +52,7 @@ pub fn prepare(session: &Session) -> Result<Reading, Failure> {
         } => prepare_full(session, &mappings, reconcile, unfinished)?,
         Mode::Incremental => prepare_incremental(session, &mappings)?,
     };
-    probe::require_usable(&reading.layout)?;
+    probe::require_usable(&session.source, &reading.layout)?;
     Ok(reading)
 }
 

@@ -28,7 +28,9 @@ pub struct Counts {
     pub repeated: i64,
     pub hidden: i64,
     pub frameworks_created: i64,
+    pub frameworks_updated: i64,
     pub datasets_created: i64,
+    pub datasets_updated: i64,
     pub actors_created: i64,
 }
 
@@ -158,7 +160,8 @@ pub fn add(run_id: i64, counts: &Counts, traffic: Option<&Traffic>) -> Result<()
          SET pages = pages + $2, fetched = fetched + $3, inserted = inserted + $4, updated = updated + $5,
              unchanged = unchanged + $6, rejected = rejected + $7, skipped = skipped + $8, repeated = repeated + $9,
              hidden = hidden + $10, frameworks_created = frameworks_created + $11, datasets_created = datasets_created + $12,
-             actors_created = actors_created + $13, deleted = deleted + $14, done = done + $3 + $14
+             actors_created = actors_created + $13, deleted = deleted + $14, frameworks_updated = frameworks_updated + $15,
+             datasets_updated = datasets_updated + $16, done = done + $3 + $14
          WHERE id = $1",
         &[
             run_id.into(),
@@ -175,6 +178,8 @@ pub fn add(run_id: i64, counts: &Counts, traffic: Option<&Traffic>) -> Result<()
             counters.datasets_created.into(),
             counters.actors_created.into(),
             counters.deleted.into(),
+            counters.frameworks_updated.into(),
+            counters.datasets_updated.into(),
         ],
     )?;
     traffic.map_or(Ok(()), |traffic| set_traffic(run_id, traffic))

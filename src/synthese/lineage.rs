@@ -167,3 +167,16 @@ pub fn bury(source_id: i32, run_id: i64, ids: &[i64]) -> Result<(), Failure> {
     )?;
     Ok(())
 }
+
+/// What these rows look like is no longer what was harvested: the next time that they come they are compared.
+pub fn doubt(source_id: i32, ids: &[i32]) -> Result<(), Failure> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = ids.iter().copied().map(i64::from).collect();
+    Spi::run_with_args(
+        "UPDATE gn_harvest.harvested SET attributes_hash = NULL WHERE source_id = $1 AND id_synthese = ANY ($2)",
+        &[source_id.into(), ids.into()],
+    )?;
+    Ok(())
+}

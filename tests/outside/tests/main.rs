@@ -7,6 +7,7 @@ mod equality;
 mod harvest;
 mod identity;
 mod losses;
+mod metadata;
 mod rejects;
 mod support;
 mod target;
