@@ -191,8 +191,11 @@ fn add_with_metadata_export(database: &Database, partner: &Simulator, options: &
     ));
 }
 
-/// Each kind of change that a partner makes to its metadata, with its name.
-fn changes(partner: &Simulator) -> Vec<(&'static str, Box<dyn Fn(&Simulator)>)> {
+/// What a partner does to its metadata, and its name.
+type Change = (&'static str, Box<dyn Fn(&Simulator)>);
+
+/// Each kind of change.
+fn changes(partner: &Simulator) -> Vec<Change> {
     let (frameworks, datasets) = uuids(partner);
     let (framework, dataset) = (frameworks[1].clone(), datasets[0].clone());
     let truth = partner.metadata_truth();
