@@ -23,8 +23,8 @@ const MOVED_AT_ONCE: i32 = 5_000;
 pub struct Move {
     uuid: Uuid,
     to: Uuid,
-    from: Vec<Uuid>,
-    /// Of observations that came under another decision, too many could move.
+    from: Uuid,
+    /// Observations of other datasets of the source are there too: they would move along.
     unclear: bool,
 }
 
@@ -268,7 +268,7 @@ impl Synthese {
                         OR EXISTS (SELECT FROM gn_harvest.source_metadata m
                                    WHERE m.source_id = p.source_id AND m.kind = p.kind AND m.uuid = p.placed_uuid)
                  FROM gn_harvest.metadata_mapping p
-                 WHERE p.source_id = $1 AND p.kind = 'dataset' AND p.local_uuid IS DISTINCT FROM p.placed_uuid
+                 WHERE p.source_id = $1 AND p.kind = 'dataset' AND p.local_uuid <> coalesce(p.placed_uuid, p.uuid)
                  ORDER BY p.uuid",
                 None,
                 &[self.source_id.into()],
@@ -284,7 +284,7 @@ impl Synthese {
                 moves.push(Move {
                     uuid: own,
                     to,
-                    from: vec![uuid(3)?.unwrap_or(own)],
+                    from: uuid(3)?.unwrap_or(own),
                     unclear: row.get::<bool>(4)?.unwrap_or(false),
                 });
             }
@@ -302,7 +302,7 @@ impl Synthese {
             let text = format!(
                 "observations of dataset {} are among those of other datasets in {}: they follow at the next full run",
                 metadata::written(&wanted.uuid),
-                metadata::written(&wanted.from[0])
+                metadata::written(&wanted.from)
             );
             run::warn(self.run_id, &text)?;
             return Ok(nothing);
@@ -310,9 +310,9 @@ impl Synthese {
         let id_source = self.id_source;
         let moved = self.as_owner(|_| {
             postgres::subtransaction(|| {
-                let places = wanted.from.iter().chain([&wanted.to]);
+                let places = [&wanted.from, &wanted.to].into_iter();
                 let places = metadata::ids(&metadata::DATASETS, places)?;
-                match (places.get(&wanted.from[0]), places.get(&wanted.to)) {
+                match (places.get(&wanted.from), places.get(&wanted.to)) {
                     (Some(from), Some(to)) => move_rows(id_source, *from, *to, after),
                     _ => Ok(Vec::new()),
                 }

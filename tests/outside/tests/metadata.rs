@@ -191,8 +191,11 @@ fn add_with_metadata_export(database: &Database, partner: &Simulator, options: &
     ));
 }
 
-/// Each kind of change that a partner makes to its metadata, with its name.
-fn changes(partner: &Simulator) -> Vec<(&'static str, Box<dyn Fn(&Simulator)>)> {
+/// What a partner does to its metadata, and its name.
+type Change = (&'static str, Box<dyn Fn(&Simulator)>);
+
+/// Each kind of change.
+fn changes(partner: &Simulator) -> Vec<Change> {
     let (frameworks, datasets) = uuids(partner);
     let (framework, dataset) = (frameworks[1].clone(), datasets[0].clone());
     let truth = partner.metadata_truth();
@@ -1073,4 +1076,42 @@ fn an_operator_maps_reviews_and_moves_with_its_own_rights_only() {
         .message()
         .to_owned();
     assert!(refused.contains("may not manage"), "{refused}");
+}
+
+#[test]
+fn of_two_datasets_mapped_to_one_the_one_that_is_mapped_elsewhere_follows_at_the_next_full_run() {
+    let database = cluster().database();
+    let partner = small_partner(3);
+    let (_, datasets) = uuids(&partner);
+    local_dataset(&database, HERE, "Ensemble");
+    local_dataset(&database, THERE, "Ailleurs");
+    add_source(&database, "cen", &partner, 3, "");
+    let map = |uuid: &str, to: &str| {
+        database.run(&format!(
+            "SELECT gn_harvest.map_dataset('cen', '{uuid}', '{to}')"
+        ))
+    };
+    map(&datasets[0], HERE);
+    run_well(&database, "cen", "auto");
+    let of_first = held_in(&database, HERE);
+    map(&datasets[1], HERE);
+    run_well(&database, "cen", "auto");
+    let both = held_in(&database, HERE);
+    assert!(both > of_first && of_first > 0);
+
+    map(&datasets[0], THERE);
+    let run = run_well(&database, "cen", "auto");
+    assert!(
+        text(&run, "warnings").contains("they follow at the next full run"),
+        "{run:#?}"
+    );
+    assert!(
+        held_in(&database, HERE) >= both - of_first,
+        "those of the other dataset stay"
+    );
+    run_well(&database, "cen", "full");
+    assert_eq!(
+        (held_in(&database, HERE), held_in(&database, THERE)),
+        (both - of_first, of_first)
+    );
 }
