@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -26,7 +26,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(2);
 const PAGES_PER_SLICE: i64 = 20;
 const MAX_SLICES: i64 = 64;
-/// Exports without a numeric key are read again when their total moved while they were read.
+/// Exports without a numeric key are read again when they changed while they were read.
 const MAX_PASSES: usize = 3;
 /// Keys beyond what a double holds exactly: no server counts that far.
 const ALL_KEYS: (i64, i64) = (-(1 << 53), 1 << 53);
@@ -58,10 +58,18 @@ pub fn work(task: &Task, search_path: &str) {
             return;
         }
     };
-    let name = source.name.clone();
+    let (name, owner) = (source.name.clone(), source.owner.clone());
     let traffic = Arc::new(Traffic::new());
-    let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic));
-    if let Err(failure) = postgres::transaction(|| run::end(task, &outcome, Some(&traffic))) {
+    let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic))
+        .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
+    let mut ended = postgres::transaction(|| run::end(task, &outcome, Some(&traffic)));
+    if ended.as_ref().is_err_and(Failure::is_cancel) {
+        // Cancelled twice: there is nothing left to cancel.
+        ended = postgres::uncancellable(|| {
+            postgres::transaction(|| run::end(task, &outcome, Some(&traffic)))
+        });
+    }
+    if let Err(failure) = ended {
         log!(
             "gn_harvest: the end of run {} of source \"{name}\" could not be written: {failure}",
             task.run_id
@@ -140,15 +148,19 @@ struct Reading {
     watermark: Option<String>,
     full: bool,
     resumed: bool,
+    /// From when on changes were asked for, and the source's clock when they were.
+    since: Option<String>,
+    clock: DateTime<Utc>,
 }
 
 fn harvest(session: &Session) -> Result<(), Failure> {
     let source = &session.source;
     phase(session, "asking the source", None)?;
     let mappings = postgres::transaction(|| source.field_mappings())?;
-    let full = decide_mode(session)?;
+    let fingerprint = source.fingerprint(&mappings);
+    let full = decide_mode(session, &fingerprint)?;
     let reading = if full {
-        prepare_full(session, &mappings)?
+        prepare_full(session, &mappings, &fingerprint)?
     } else {
         prepare_incremental(session, &mappings)?
     };
@@ -163,13 +175,10 @@ fn harvest(session: &Session) -> Result<(), Failure> {
         )
     })?;
     phase(session, "harvesting", None)?;
-    let mut passes = 1;
-    let mut totals = read(session, &reading, &mut synthese)?;
-    while matches!(reading.order, Order::Pages { .. }) && totals.moved() && passes < MAX_PASSES {
-        passes += 1;
-        postgres::transaction(|| reset_pages(session.task.run_id))?;
-        totals = read(session, &reading, &mut synthese)?;
-    }
+    let (totals, passes) = match reading.order {
+        Order::Windows { .. } => (read(session, &reading, &mut synthese)?, 1),
+        Order::Pages { .. } => read_until_still(session, &reading, &mut synthese)?,
+    };
     postgres::transaction(|| conclude(session, &reading, &totals, passes))
 }
 
@@ -178,10 +187,10 @@ pub fn phase(session: &Session, text: &str, total: Option<i64>) -> Result<(), Fa
 }
 
 /// Whether the run is a full one; writes what it is.
-fn decide_mode(session: &Session) -> Result<bool, Failure> {
+fn decide_mode(session: &Session, fingerprint: &str) -> Result<bool, Failure> {
     let source = &session.source;
     postgres::transaction(|| {
-        let unfinished = run::unfinished_full(source.id, &source.fingerprint())?.is_some();
+        let unfinished = run::unfinished_full(source.id, fingerprint)?.is_some();
         let full = match session.task.mode.as_str() {
             "full" => true,
             "incremental" if source.watermark.is_none() => {
@@ -196,7 +205,7 @@ fn decide_mode(session: &Session) -> Result<bool, Failure> {
             _ => source.watermark.is_none() || unfinished,
         };
         let (mode, fingerprint) = if full {
-            ("full", Some(source.fingerprint()))
+            ("full", Some(fingerprint))
         } else {
             ("incremental", None)
         };
@@ -208,7 +217,11 @@ fn decide_mode(session: &Session) -> Result<bool, Failure> {
     })
 }
 
-fn prepare_full(session: &Session, mappings: &[FieldMapping]) -> Result<Reading, Failure> {
+fn prepare_full(
+    session: &Session,
+    mappings: &[FieldMapping],
+    fingerprint: &str,
+) -> Result<Reading, Failure> {
     let (source, client) = (&session.source, &session.client);
     let sample = probe::sample(client, source)?;
     let items: Vec<&str> = sample.items().collect();
@@ -222,15 +235,20 @@ fn prepare_full(session: &Session, mappings: &[FieldMapping]) -> Result<Reading,
         None => None,
     };
     let total = sample.total.map(|total| total as i64);
-    let unfinished =
-        postgres::transaction(|| run::unfinished_full(source.id, &source.fingerprint()))?;
-    let resumed = unfinished.is_some() && layout.key_is_number;
+    let unfinished = postgres::transaction(|| run::unfinished_full(source.id, fingerprint))?
+        .filter(|_| layout.key_is_number);
+    let mut expected = total;
+    if let Some(unfinished) = &unfinished {
+        // What changed since that run began is still to be asked for.
+        watermark = unfinished.watermark.clone();
+        expected = unfinished.left.or(total);
+    }
+    // Before there are slices: whoever takes them over needs the watermark.
+    announce(session, expected, None, watermark.as_deref())?;
     let order = match &layout.key {
         Some(key) if layout.key_is_number => {
-            let width = if let (Some(unfinished), true) = (&unfinished, resumed) {
+            let width = if let Some(unfinished) = &unfinished {
                 postgres::transaction(|| run::take_over(session.task.run_id, unfinished))?;
-                // What changed since that run began is still to be asked for.
-                watermark = unfinished.watermark.clone();
                 i64::from(source.page_size)
             } else {
                 cut_keys(session, &layout, total)?
@@ -255,14 +273,15 @@ fn prepare_full(session: &Session, mappings: &[FieldMapping]) -> Result<Reading,
             }
         }
     };
-    announce(session, total, None, watermark.as_deref())?;
     Ok(Reading {
         layout,
         order,
         filters: source.filters(),
         watermark,
         full: true,
-        resumed,
+        resumed: unfinished.is_some(),
+        since: None,
+        clock,
     })
 }
 
@@ -345,6 +364,8 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
         watermark: later,
         full: false,
         resumed: false,
+        since: Some(since),
+        clock,
     })
 }
 
@@ -428,6 +449,43 @@ impl Totals {
     fn moved(&self) -> bool {
         self.least != self.greatest
     }
+}
+
+/// Reads by page numbers. A record that comes or goes shifts the pages behind it, and another that would have been next
+/// is passed over: then all is read again. One of each leaves the count as it was, but dates of change betray it; as they
+/// betray mere updates too, a second reading with an unmoved count is enough: to be lost, a record would have to be passed
+/// over in each.
+fn read_until_still(
+    session: &Session,
+    reading: &Reading,
+    synthese: &mut Synthese,
+) -> Result<(Totals, usize), Failure> {
+    let mut before = mark(session, reading)?;
+    let mut passes = 1;
+    loop {
+        let totals = read(session, reading, synthese)?;
+        let after = mark(session, reading)?;
+        let counted_same =
+            !totals.moved() && (after.total, after.counted) == (before.total, before.counted);
+        if after == before && counted_same || passes > 1 && counted_same || passes == MAX_PASSES {
+            return Ok((totals, passes));
+        }
+        passes += 1;
+        before = after;
+        postgres::transaction(|| reset_pages(session.task.run_id))?;
+    }
+}
+
+fn mark(session: &Session, reading: &Reading) -> Result<probe::Mark, Failure> {
+    let (client, source) = (&session.client, &session.source);
+    let column = reading.layout.action_date.as_deref();
+    probe::mark(
+        client,
+        source,
+        column,
+        reading.clock,
+        reading.since.as_deref(),
+    )
 }
 
 /// Reads all slices and writes what comes.
@@ -583,6 +641,7 @@ fn conclude(
     passes: usize,
 ) -> Result<(), Failure> {
     let (run_id, source) = (session.task.run_id, &session.source);
+    require_same_source(source)?;
     Spi::run_with_args(
         "UPDATE gn_harvest.run SET source_total = $2 WHERE id = $1",
         &[
@@ -605,7 +664,23 @@ fn conclude(
          WHERE source_id = $1",
         &[source.id.into(), reading.watermark.clone().into(), reading.layout.action_date.clone().into(), reading.full.into()],
     )?;
-    run::forget_slices(source.id)
+    if reading.full {
+        run::forget_slices(source.id)
+    } else {
+        run::forget_passing_slices(source.id)
+    }
+}
+
+/// Fails when what was read is not what the source says now; waits for an alter_source that is under way.
+fn require_same_source(source: &Source) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "SELECT 1 FROM gn_harvest.source WHERE id = $1 FOR SHARE",
+        &[source.id.into()],
+    )?;
+    match Source::load(source.id)? {
+        Some(now) if now.reading() == source.reading() => Ok(()),
+        _ => Err(run::changed_under_way()),
+    }
 }
 
 fn say_what_does_not_add_up(

@@ -44,7 +44,7 @@ pub fn readiness(source_id: i32) -> Result<Readiness, Failure> {
     Spi::connect_mut(|client| {
         let row = client
             .update(
-                "SELECT s.name, s.enabled, st.paused_reason, s.id IN (SELECT gn_harvest.working_source()),
+                "SELECT s.name, s.enabled, st.paused_reason, gn_harvest.is_working(s.id),
                         ARRAY[s.xmin::text::bigint, st.xmin::text::bigint, coalesce(c.xmin::text::bigint, 0)]
                  FROM gn_harvest.source s
                  JOIN gn_harvest.source_state st ON st.source_id = s.id
@@ -281,12 +281,14 @@ fn count_failure(source_id: i32) -> Result<(), Failure> {
 pub struct Unfinished {
     pub run_id: i64,
     pub watermark: Option<String>,
+    /// Records that it did not get to, as far as it knew.
+    pub left: Option<i64>,
 }
 
 pub fn unfinished_full(source_id: i32, fingerprint: &str) -> Result<Option<Unfinished>, Failure> {
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT r.id, r.watermark
+            "SELECT r.id, r.watermark, greatest(r.total - r.done, 0)
              FROM gn_harvest.run r
              WHERE r.source_id = $1 AND r.settings = $2 AND r.status <> 'running'
                AND EXISTS (SELECT FROM gn_harvest.slice sl WHERE sl.run_id = r.id)
@@ -298,21 +300,26 @@ pub fn unfinished_full(source_id: i32, fingerprint: &str) -> Result<Option<Unfin
             Some(row) => Ok(row.get::<i64>(1)?.map(|run_id| Unfinished {
                 run_id,
                 watermark: row.get::<String>(2).ok().flatten(),
+                left: row.get::<i64>(3).ok().flatten(),
             })),
             None => Ok(None),
         }
     })
 }
 
-/// Hands the slices of an unfinished run to this one.
+/// Hands the slices of an unfinished run to this one, with the watermark that they were read for.
 pub fn take_over(run_id: i64, unfinished: &Unfinished) -> Result<(), Failure> {
     Spi::run_with_args(
         "UPDATE gn_harvest.slice SET run_id = $1, claimed_by = NULL WHERE run_id = $2",
         &[run_id.into(), unfinished.run_id.into()],
     )?;
     Spi::run_with_args(
-        "UPDATE gn_harvest.run SET resumes = $2 WHERE id = $1",
-        &[run_id.into(), unfinished.run_id.into()],
+        "UPDATE gn_harvest.run SET resumes = $2, watermark = $3 WHERE id = $1",
+        &[
+            run_id.into(),
+            unfinished.run_id.into(),
+            unfinished.watermark.clone().into(),
+        ],
     )?;
     Ok(())
 }
@@ -363,16 +370,47 @@ pub fn claim_slice(run_id: i64) -> Result<Option<Slice>, Failure> {
 
 /// Notes that the keys from `first` to `last` of a slice are read and written; in the transaction that writes them.
 pub fn checkpoint(run_id: i64, slice: i32, first: i64, last: i64) -> Result<(), Failure> {
-    Spi::run_with_args(
-        "UPDATE gn_harvest.slice SET done = done + int8multirange(int8range($3, $4, '[]') * whole) WHERE run_id = $1 AND no = $2",
-        &[run_id.into(), slice.into(), first.into(), last.into()],
-    )?;
-    Ok(())
+    let written = Spi::connect_mut(|client| -> Result<bool, Failure> {
+        let rows = client.update(
+            "UPDATE gn_harvest.slice SET done = done + int8multirange(int8range($3, $4, '[]') * whole)
+             WHERE run_id = $1 AND no = $2 RETURNING no",
+            None,
+            &[run_id.into(), slice.into(), first.into(), last.into()],
+        )?;
+        Ok(!rows.is_empty())
+    })?;
+    if written {
+        Ok(())
+    } else {
+        Err(changed_under_way())
+    }
+}
+
+/// Someone changed what the source reads: its slices are gone, and what is left of the run would pass for the whole.
+pub fn changed_under_way() -> Failure {
+    Failure::new(
+        "55000",
+        "the source was changed while it was being harvested",
+    )
+    .detail(
+        "Its address, export, filters, key or date of change is no longer what the run began with.",
+    )
+    .hint("Run it again.")
 }
 
 pub fn forget_slices(source_id: i32) -> Result<(), Failure> {
     Spi::run_with_args(
         "DELETE FROM gn_harvest.slice sl USING gn_harvest.run r WHERE r.id = sl.run_id AND r.source_id = $1",
+        &[source_id.into()],
+    )?;
+    Ok(())
+}
+
+/// Slices that no run will take up; those of an unfinished full run stay.
+pub fn forget_passing_slices(source_id: i32) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.slice sl USING gn_harvest.run r
+         WHERE r.id = sl.run_id AND r.source_id = $1 AND r.settings IS NULL",
         &[source_id.into()],
     )?;
     Ok(())
