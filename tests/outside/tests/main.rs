@@ -1,6 +1,7 @@
 //! gn_harvest from outside: a real server, the installed extension, a simulated GeoNature over HTTP, answers in SQL.
 //! One file a behaviour; all share one cluster and each test has a database of its own.
 
+mod cancel;
 mod contract;
 mod deletions;
 mod equality;
@@ -9,6 +10,8 @@ mod identity;
 mod losses;
 mod metadata;
 mod rejects;
+mod resume;
+mod start;
 mod support;
 mod target;
 mod truth;
