@@ -47,6 +47,10 @@ fn main() {
 fn start_partner(directory: &Path, name: &str, seed: &str, observations: &str) -> String {
     let log = directory.join(format!("{name}.log"));
     let file = fs::File::create(&log).expect("the partner's log");
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it lives on when this program has ended"
+    )]
     let child = Command::new(simulator())
         .args([
             "--name",
