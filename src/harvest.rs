@@ -61,7 +61,10 @@ pub fn work(task: &Task, search_path: &str) {
     let name = source.name.clone();
     let traffic = Arc::new(Traffic::new());
     let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic));
-    if let Err(failure) = postgres::transaction(|| run::end(task, &outcome, Some(&traffic))) {
+    let written = postgres::uncancelled(|| {
+        postgres::transaction(|| run::end(task, &outcome, Some(&traffic)))
+    });
+    if let Err(failure) = written {
         log!(
             "gn_harvest: the end of run {} of source \"{name}\" could not be written: {failure}",
             task.run_id
