@@ -11,6 +11,7 @@ use crate::{geonature, postgres};
 #[pg_extern(immutable, strict)]
 fn normalise_url(url: &str) -> Result<String, ErrorReport> {
     let parsed = geonature::parse_url(url).map_err(Failure::from)?;
+    geonature::refuse_literal(&parsed).map_err(Failure::from)?;
     Ok(parsed.as_str().trim_end_matches('/').to_owned())
 }
 

@@ -11,7 +11,7 @@ use reqwest::header::{
 use serde::Deserialize;
 use url::Url;
 
-use super::address::forbidden_literal;
+use super::address::refuse_literal;
 use super::ask::{Ask, Auth, export_ask, shown};
 use super::control::{Spawn, Stop, Traffic, plain_spawn};
 use super::endpoint::{Credentials, Endpoint, Limits};
@@ -244,11 +244,8 @@ impl Inner {
         let mut url = ask.url(&base);
         for _ in 0..=redirect::MOST {
             self.retry.respect_pause()?;
-            if let Some(address) = forbidden_literal(&url)
-                && !self.limits.allow_link_local
-            {
-                let host = url.host_str().unwrap_or_default().to_owned();
-                return Err(FetchError::AddressRefused { host, address });
+            if !self.limits.allow_link_local {
+                refuse_literal(&url)?;
             }
             let mut request = self
                 .transport
