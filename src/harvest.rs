@@ -97,7 +97,7 @@ fn begin_and_do(
         }
     };
     stop.set();
-    result
+    result.map_err(|failure| failure.refused_to(&session.source.owner))
 }
 
 fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {

@@ -299,9 +299,7 @@ impl Inner {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let secret = |text: &str| {
-            let mut value = HeaderValue::from_str(text).map_err(|_| FetchError::InvalidUrl {
-                reason: "the token contains characters that no token has".to_owned(),
-            })?;
+            let mut value = HeaderValue::from_str(text).map_err(|_| FetchError::InvalidToken)?;
             value.set_sensitive(true);
             Ok::<_, FetchError>(value)
         };
