@@ -277,16 +277,15 @@ fn status_hint(status: u16) -> Option<String> {
 
 /// One line of at most 200 characters from a body: the `description` of
 /// GeoNature's JSON errors, the text of an HTML page, or the text itself.
-pub(super) fn excerpt(body: &[u8]) -> Option<String> {
+pub(super) fn excerpt(text: &str) -> Option<String> {
     const LONGEST: usize = 200;
-    let text = String::from_utf8_lossy(&body[..body.len().min(8 * 1024)]);
-    let described = serde_json::from_str::<serde_json::Value>(&text)
+    let described = serde_json::from_str::<serde_json::Value>(text)
         .ok()
         .and_then(|value| {
             let text = value.get("description").or_else(|| value.get("msg"))?;
             text.as_str().map(str::to_owned)
         });
-    let text = described.unwrap_or_else(|| without_tags(&text));
+    let text = described.unwrap_or_else(|| without_tags(text));
     let mut line = String::new();
     for word in text
         .split(|c: char| c.is_whitespace() || c.is_control())

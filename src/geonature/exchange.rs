@@ -7,6 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use reqwest::cookie::{CookieStore, Jar};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use tokio::sync::oneshot;
 use url::Url;
@@ -18,6 +19,8 @@ use super::error::{FetchError, Seen};
 
 /// How long a stop may go unnoticed by a thread that waits for an answer.
 const GLANCE: Duration = Duration::from_millis(25);
+/// No session has a shorter name.
+const SHORTEST_SESSION: usize = 8;
 /// The part of an error's body that is read.
 const ERROR_BODY: u64 = 64 * 1024;
 
@@ -58,6 +61,7 @@ enum Cut {
 /// The HTTP client and the thread that it runs on.
 pub(super) struct Transport {
     http: reqwest::Client,
+    jar: Arc<Jar>,
     runtime: tokio::runtime::Handle,
     quit: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -76,7 +80,8 @@ impl Transport {
         stop: Arc<Stop>,
         spawn: Spawn,
     ) -> Result<Self, FetchError> {
-        let http = build_client(endpoint, limits)?;
+        let jar = Arc::new(Jar::default());
+        let http = build_client(endpoint, limits, &jar)?;
         let internal = |error: std::io::Error| FetchError::Internal(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -93,6 +98,7 @@ impl Transport {
         let thread = spawn("gn_harvest http".to_owned(), Box::new(drive)).map_err(internal)?;
         Ok(Self {
             http,
+            jar,
             runtime: handle,
             quit: Some(quit),
             thread: Some(thread),
@@ -106,6 +112,18 @@ impl Transport {
 
     pub fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
         self.http.request(method, url)
+    }
+
+    /// The values of the cookies that a URL is asked with, short ones (a language, a consent) left out.
+    pub fn cookies(&self, url: &Url) -> Vec<String> {
+        let header = self.jar.cookies(url);
+        let text = header.as_ref().and_then(|header| header.to_str().ok());
+        text.unwrap_or_default()
+            .split("; ")
+            .filter_map(|cookie| cookie.split_once('='))
+            .map(|(_, value)| value.to_owned())
+            .filter(|value| value.len() >= SHORTEST_SESSION)
+            .collect()
     }
 
     /// Sends a request and waits for the whole answer, up to the limits, or for the stop.
@@ -299,7 +317,11 @@ fn host_of(url: &str) -> String {
     }
 }
 
-fn build_client(endpoint: &Endpoint, limits: &Limits) -> Result<reqwest::Client, FetchError> {
+fn build_client(
+    endpoint: &Endpoint,
+    limits: &Limits,
+    jar: &Arc<Jar>,
+) -> Result<reqwest::Client, FetchError> {
     // Fails when a provider is there already, which is just as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = |reason: String| FetchError::Tls {
@@ -320,7 +342,7 @@ fn build_client(endpoint: &Endpoint, limits: &Limits) -> Result<reqwest::Client,
             .pool_max_idle_per_host(16)
             .pool_idle_timeout(Duration::from_secs(30));
         if matches!(endpoint.credentials, Credentials::Login { .. }) {
-            builder = builder.cookie_store(true);
+            builder = builder.cookie_provider(Arc::clone(jar));
         }
         if !limits.allow_link_local {
             builder = builder.dns_resolver(Arc::new(Resolver::system()));

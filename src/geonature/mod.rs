@@ -10,6 +10,7 @@ mod deletions;
 mod endpoint;
 mod error;
 mod exchange;
+mod mask;
 mod page;
 mod redirect;
 mod retry;
