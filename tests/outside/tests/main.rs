@@ -1,5 +1,12 @@
 //! gn_harvest from outside: a real server, the installed extension, a simulated GeoNature over HTTP, answers in SQL.
 //! One file a behaviour; all share one cluster and each test has a database of its own.
 
+mod bare_server;
+mod check_source;
+mod faults;
 mod harvest;
+mod politeness;
+mod redirects;
+mod secrets;
+mod stopping;
 mod support;
