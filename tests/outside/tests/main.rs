@@ -2,7 +2,9 @@
 //! One file a behaviour; all share one cluster and each test has a database of its own.
 
 mod cancel;
+mod clocks;
 mod harvest;
+mod moving_source;
 mod resume;
 mod start;
 mod support;
