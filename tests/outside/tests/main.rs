@@ -6,5 +6,6 @@ mod clocks;
 mod harvest;
 mod moving_source;
 mod resume;
+mod roles;
 mod start;
 mod support;
