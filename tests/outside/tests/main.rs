@@ -3,9 +3,19 @@
 
 mod cancel;
 mod clocks;
+mod contract;
+mod deletions;
+mod equality;
 mod harvest;
+mod identity;
+mod losses;
+mod metadata;
 mod moving_source;
+mod rejects;
 mod resume;
 mod roles;
 mod start;
 mod support;
+mod target;
+mod truth;
+mod unchanged;

@@ -281,9 +281,8 @@ fn a_source_that_fails_does_not_stop_the_others() {
     let database = cluster().database();
     add_source(&database, "1 refused", &bad, 2, "");
     add_source(&database, "2 good", &good, 3, "");
-    database.run(&format!(
-        "SELECT gn_harvest.add_source('3 away', 'http://127.0.0.1:9', 1, retry_budget => 0)"
-    ));
+    database
+        .run("SELECT gn_harvest.add_source('3 away', 'http://127.0.0.1:9', 1, retry_budget => 0)");
     add_source(&database, "4 good", &bad, 3, "on_uuid_conflict => 'skip'");
     database.run("SELECT gn_harvest.set_credentials('1 refused', token => 'wrong')");
     let rows = database.rows("SELECT * FROM gn_harvest.run_all()");
