@@ -1,6 +1,6 @@
 //! What the tests share: the cluster, partners, sources, and comparisons.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -285,4 +285,49 @@ pub fn for_each_case<T: Sync>(cases: &[T], work: impl Fn(usize, &T) + Sync) {
             });
         }
     });
+}
+
+/// Waits until the partner has answered so many requests whose query contains a text, since its figures were cleared.
+pub fn wait_until_asked(partner: &Simulator, part: &str, times: usize) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let asked = || {
+        let seen = partner.figures().last;
+        seen.iter().filter(|r| r.query.contains(part)).count()
+    };
+    while asked() < times {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{} requests with {part}",
+            asked()
+        );
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// Panics unless every observation that the partner has is here as it is there, by some of its columns. Those that it
+/// has no longer may be here still.
+pub fn assert_nothing_lost(database: &Database, partner: &Simulator) {
+    let found: BTreeMap<String, Row> = database
+        .rows(
+            "SELECT entity_source_pk_value AS key, unique_id_sinp::text AS id_perm_sinp, nom_cite, place_name AS nom_lieu,
+                    count_min::text AS nombre_min, comment_description AS comment_occurrence
+             FROM gn_synthese.synthese",
+        )
+        .into_iter()
+        .map(|row| (text(&row, "key").to_owned(), row))
+        .collect();
+    for truth in partner.truth() {
+        let key = truth["id_synthese"].to_string();
+        let row = found
+            .get(&key)
+            .unwrap_or_else(|| panic!("observation {key} is lost: {truth}"));
+        for (column, value) in row.iter().filter(|(column, _)| *column != "key") {
+            let expected = match &truth[column] {
+                serde_json::Value::Null => None,
+                serde_json::Value::String(text) => Some(text.clone()),
+                other => Some(other.to_string()),
+            };
+            assert_eq!(*value, expected, "{column} of observation {key}");
+        }
+    }
 }
