@@ -15,6 +15,7 @@ mod losses;
 mod metadata;
 mod moving_source;
 mod politeness;
+mod readme;
 mod redirects;
 mod rejects;
 mod resume;

@@ -1,0 +1,178 @@
+//! The README: every SQL example runs, and what its tables list is what there is.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::support::*;
+
+const README: &str = include_str!("../../../README.md");
+
+/// The SQL examples, in order.
+fn examples() -> Vec<&'static str> {
+    README
+        .split("```sql\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```").map(|(sql, _)| sql))
+        .collect()
+}
+
+/// Words in back quotes in the part of the README under a title.
+fn quoted_in(title: &str) -> BTreeSet<&'static str> {
+    let part = README
+        .split_once(&format!("\n{title}\n"))
+        .unwrap_or_else(|| panic!("no part {title}"))
+        .1;
+    let part = part.split_once("\n#").map_or(part, |(part, _)| part);
+    part.split('`').skip(1).step_by(2).collect()
+}
+
+fn set(database: &gn_harvest_outside::Database, sql: &str) -> BTreeSet<String> {
+    database
+        .rows(sql)
+        .into_iter()
+        .filter_map(|row| row.into_values().next().flatten())
+        .collect()
+}
+
+#[test]
+fn every_example_of_the_readme_runs() {
+    let database = cluster().database();
+    database.run("DROP EXTENSION gn_harvest; DROP ROLE IF EXISTS harvest_operator, harvest_reader");
+    let partner = partner(300);
+    for (number, example) in examples().into_iter().enumerate() {
+        let sql = example
+            .replace("https://geonature.example.org", partner.url())
+            .replace("the-token", "jeton-export-3");
+        // By psql, a statement a transaction, as a reader would: a run needs its source committed.
+        let file = std::env::temp_dir().join(format!("{}.{number}.sql", database.name));
+        std::fs::write(&file, sql).expect("a file");
+        let path = file.display().to_string();
+        database
+            .cluster
+            .psql(&database.name, Path::new("."), &["-q", "-f", &path]);
+        std::fs::remove_file(&file).expect("the file");
+    }
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_synthese.synthese"),
+        300
+    );
+    database.run("DROP OWNED BY harvest_operator, harvest_reader; DROP ROLE harvest_operator, harvest_reader");
+}
+
+#[test]
+fn an_owner_with_the_grants_of_the_readme_harvests() {
+    let database = cluster().database();
+    let partner = partner(150);
+    database.run("DROP ROLE IF EXISTS readme_owner; CREATE ROLE readme_owner LOGIN; SELECT gn_harvest.grant_operator('readme_owner')");
+    let grants = examples()
+        .into_iter()
+        .find(|sql| sql.contains("GRANT USAGE ON SCHEMA gn_synthese"))
+        .expect("the grants");
+    database.run(&grants.replace("harvest_operator", "readme_owner"));
+    let mut session = database.connect_as("readme_owner");
+    session
+        .batch_execute(&format!(
+            "SELECT gn_harvest.add_source('own', '{}', 3, token => 'jeton-export-3')",
+            partner.url()
+        ))
+        .expect("a source");
+    let rows = gn_harvest_outside::rows(&mut session, "SELECT * FROM gn_harvest.run('own')");
+    assert_eq!(
+        (text(&rows[0], "status"), number(&rows[0], "inserted")),
+        ("succeeded", 150),
+        "{rows:#?}"
+    );
+    partner.delete(&partner.ids()[..5]);
+    let rows = gn_harvest_outside::rows(
+        &mut session,
+        "SELECT * FROM gn_harvest.run('own', 'reconcile')",
+    );
+    assert_eq!(
+        (text(&rows[0], "status"), number(&rows[0], "deleted")),
+        ("succeeded", 5),
+        "{rows:#?}"
+    );
+    drop(session);
+    database.run("DROP OWNED BY readme_owner; DROP ROLE readme_owner");
+}
+
+#[test]
+fn the_readme_lists_every_reason_code() {
+    let database = cluster().database();
+    let codes = set(&database, "SELECT unnest(gn_harvest.rejection_reasons())");
+    let listed = quoted_in("### Reason codes");
+    let missing: Vec<&String> = codes
+        .iter()
+        .filter(|code| !listed.contains(code.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_readme_lists_every_setting() {
+    let database = cluster().database();
+    let mut session = database.connect();
+    session
+        .batch_execute("LOAD 'gn_harvest'")
+        .expect("the library");
+    let rows = gn_harvest_outside::rows(
+        &mut session,
+        "SELECT name FROM pg_settings WHERE name LIKE 'gn\\_harvest.%'",
+    );
+    let listed = quoted_in("### Settings of the server");
+    for row in rows {
+        assert!(listed.contains(text(&row, "name")), "{row:?}");
+    }
+    let columns = set(
+        &database,
+        "SELECT unnest(proargnames) FROM pg_proc WHERE oid = 'gn_harvest.add_source'::regproc",
+    );
+    let listed = quoted_in("### Settings of a source");
+    for column in columns {
+        let known = ["name", "url", "export_id"].contains(&column.as_str());
+        assert!(
+            known || listed.contains(column.as_str()),
+            "add_source({column})"
+        );
+    }
+}
+
+#[test]
+fn the_readme_lists_every_function_and_view_that_people_are_granted() {
+    let database = cluster().database();
+    database.run("DROP ROLE IF EXISTS readme_lister; CREATE ROLE readme_lister; SELECT gn_harvest.grant_operator('readme_lister')");
+    let functions: Vec<&str> = quoted_in("### Functions")
+        .into_iter()
+        .filter_map(|call| call.split('(').next())
+        .collect();
+    let internal = [
+        "caller",
+        "in_french",
+        "is_local",
+        "likely_match",
+        "local_metadata",
+        "local_table",
+        "may_manage",
+        "sees_everything",
+        "visible_source",
+        "word",
+        "working_source",
+    ];
+    for name in set(
+        &database,
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'gn_harvest'::regnamespace AND has_function_privilege('readme_lister', oid, 'EXECUTE')",
+    ) {
+        assert!(
+            internal.contains(&name.as_str()) || functions.contains(&name.as_str()),
+            "{name}()"
+        );
+    }
+    let views = quoted_in("### Views");
+    for name in set(
+        &database,
+        "SELECT relname FROM pg_class WHERE relnamespace = 'gn_harvest'::regnamespace AND relkind = 'v' AND has_table_privilege('readme_lister', oid, 'SELECT')",
+    ) {
+        assert!(views.contains(name.as_str()), "{name}");
+    }
+    database.run("DROP OWNED BY readme_lister; DROP ROLE readme_lister");
+}
