@@ -22,7 +22,9 @@ CREATE TABLE gn_harvest.source (
     protected_columns    text[]      NOT NULL DEFAULT '{}',
     on_unknown_value     text        NOT NULL DEFAULT 'default',
     on_uuid_conflict     text        NOT NULL DEFAULT 'reject',
+    max_loss             numeric     NOT NULL DEFAULT 10,
     priority             integer     NOT NULL DEFAULT 100,
+    contract             text        NOT NULL DEFAULT 'warn',
     ca_certificate       text,
     enabled              boolean     NOT NULL DEFAULT true,
     owner                name        NOT NULL,
@@ -38,6 +40,7 @@ CREATE TABLE gn_harvest.source_state (
     id_source            integer,
     watermark            text,
     watermark_column     text,
+    deletion_watermark   text,
     export_columns       text[],
     column_formats       jsonb       NOT NULL DEFAULT '{}',
     observations         bigint      NOT NULL DEFAULT 0,
@@ -140,7 +143,13 @@ BEGIN
     PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);
     PERFORM gn_harvest.check_choice('format', NEW.format, '{auto,codes,labels}');
     PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,null,reject}');
+    PERFORM gn_harvest.check_choice('contract', NEW.contract, '{warn,freeze,evolve}');
     PERFORM gn_harvest.check_choice('on_uuid_conflict', NEW.on_uuid_conflict, '{reject,skip,take_over,priority}');
+    IF NEW.max_loss NOT BETWEEN 0 AND 100 THEN
+        RAISE EXCEPTION 'max_loss must be between 0 and 100'
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.max_loss),
+                  HINT = 'It is a percentage of the observations held; the default is 10.';
+    END IF;
     IF NEW.look_back < interval '0' OR NEW.look_back > interval '366 days' THEN
         RAISE EXCEPTION 'look_back must be between 0 and 366 days'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.look_back),

@@ -48,8 +48,8 @@ WHERE h.mode <> 'check'
 COMMENT ON VIEW gn_harvest.run_history IS 'Every run of the sources that one may see: who started it, how it ended, what it read and wrote.';
 COMMENT ON COLUMN gn_harvest.run_history.run IS 'Number of the run.';
 COMMENT ON COLUMN gn_harvest.run_history.source IS 'Name of the source, as it was at the time.';
-COMMENT ON COLUMN gn_harvest.run_history.mode IS 'What it did: full, incremental or retry.';
-COMMENT ON COLUMN gn_harvest.run_history.status IS 'running, succeeded, failed, cancelled, or interrupted (its worker is gone: crash, shutdown).';
+COMMENT ON COLUMN gn_harvest.run_history.mode IS 'What it did: full, incremental, reconcile, retry or drop.';
+COMMENT ON COLUMN gn_harvest.run_history.status IS 'running, succeeded, failed, cancelled, interrupted (its worker is gone: crash, shutdown), or blocked (it would have deleted too much).';
 COMMENT ON COLUMN gn_harvest.run_history.started_by IS 'Role that started it.';
 COMMENT ON COLUMN gn_harvest.run_history.started_at IS 'When it began.';
 COMMENT ON COLUMN gn_harvest.run_history.finished_at IS 'When it ended; null while it works.';
@@ -105,7 +105,7 @@ WHERE r.status = 'running'
 COMMENT ON VIEW gn_harvest.run_progress IS 'Runs that are working now, visible to every session as they go on.';
 COMMENT ON COLUMN gn_harvest.run_progress.run IS 'Number of the run: cancel(run) stops it, wait_for(run) waits for it.';
 COMMENT ON COLUMN gn_harvest.run_progress.source IS 'Name of the source.';
-COMMENT ON COLUMN gn_harvest.run_progress.mode IS 'full, incremental or retry.';
+COMMENT ON COLUMN gn_harvest.run_progress.mode IS 'full, incremental, reconcile, retry or drop.';
 COMMENT ON COLUMN gn_harvest.run_progress.phase IS 'What it is doing.';
 COMMENT ON COLUMN gn_harvest.run_progress.done IS 'Records treated so far.';
 COMMENT ON COLUMN gn_harvest.run_progress.total IS 'Records that it expects; null while unknown.';
@@ -239,13 +239,14 @@ SELECT s.name AS source,
        format('SELECT gn_harvest.map_value(%L, %L, %L, %L);', s.name, u.column_name, u.source_value, '…') AS call
 FROM gn_harvest.unmapped u
 JOIN gn_harvest.source s ON s.id = u.source_id
+LEFT JOIN gn_harvest.run r ON r.id = u.last_run
 WHERE u.source_id IN (SELECT gn_harvest.visible_source(current_user))
+  -- A decision that was there already when the value was met again did not help: the local value is unknown too.
   AND NOT EXISTS (SELECT FROM gn_harvest.value_mapping m
                   WHERE (m.source_id = u.source_id OR m.source_id IS NULL)
                     AND m.column_name = u.column_name AND m.source_value = u.source_value
-                    -- A run that knew the mapping met the value as unknown: it leads nowhere.
-                    AND NOT EXISTS (SELECT FROM gn_harvest.run r WHERE r.id = u.last_run AND r.created_at > m.set_at));
-COMMENT ON VIEW gn_harvest.unmapped_value IS 'Values that the local referentials do not know and that nobody has mapped, or mapped to something that is not there: what waits for a decision of the data manager.';
+                    AND m.set_at >= coalesce(r.created_at, '-infinity'));
+COMMENT ON VIEW gn_harvest.unmapped_value IS 'Values that the local referentials do not know and that nobody has mapped, or mapped to a local value that is unknown as well: what waits for a decision of the data manager.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.column_name IS 'Column of gn_synthese.synthese that it was for.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.value IS 'The value, as the source gave it.';

@@ -521,12 +521,12 @@ fn target(
             session.search_path,
         )?;
         let batch = record::parse_page(page.items(), &layout, &synthese.lengths());
-        let pages = [Parsed {
+        let pages = vec![Parsed {
             items: page.items().map(str::to_owned).collect(),
             batch,
         }];
         let mut counts = Counts::default();
-        synthese.write(&pages, &mut counts)?;
+        synthese.write(pages, &mut counts)?;
         let formats = synthese.formats();
         let sample = sample_row(session)?;
         let reasons = rejections(session)?;

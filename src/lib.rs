@@ -5,10 +5,13 @@ use pgrx::prelude::*;
 
 mod api;
 mod check;
+mod deletion;
 mod error;
+mod gather;
 mod harvest;
 mod postgres;
 mod probe;
+mod reading;
 mod retry;
 mod run;
 mod settings;
@@ -38,7 +41,7 @@ extension_sql_file!("../sql/run.sql", name = "run", requires = ["source"]);
 extension_sql_file!(
     "../sql/harvested.sql",
     name = "harvested",
-    requires = ["source"]
+    requires = ["source", "run"]
 );
 extension_sql_file!(
     "../sql/rejected.sql",
@@ -58,7 +61,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/source_api.sql",
     name = "source_api",
-    requires = ["source", "run", "harvested"]
+    requires = ["source", "run", "harvested", "run_functions", "run_api"]
 );
 extension_sql_file!(
     "../sql/mapping_api.sql",

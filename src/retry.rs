@@ -7,7 +7,7 @@ use crate::harvest::{Session, phase};
 use crate::mapping::{self, FieldMapping};
 use crate::record::Reason;
 use crate::run::{self, Counts};
-use crate::synthese::{Parsed, Synthese, rejects};
+use crate::synthese::{self, Parsed, Synthese, rejects};
 use crate::{postgres, probe, record, settings};
 
 /// Tries each dead letter that waits once more.
@@ -29,7 +29,7 @@ pub fn run(session: &Session) -> Result<(), Failure> {
         check_for_interrupts!();
         let letters = postgres::transaction(|| letters(source.id, session.task.run_id, after))?;
         let Some(last) = letters.last() else {
-            return Ok(());
+            return postgres::transaction(|| synthese::forget_awaited_taxa(source.id));
         };
         after = last.id;
         for reason in [
@@ -45,7 +45,7 @@ pub fn run(session: &Session) -> Result<(), Failure> {
             synthese.replayed = reason;
             postgres::transaction(|| {
                 let mut counts = Counts::default();
-                synthese.write(&pages, &mut counts)?;
+                synthese.write(pages, &mut counts)?;
                 counts.pages = 0;
                 run::add(session.task.run_id, &counts, None)
             })?;

@@ -27,12 +27,15 @@ pub struct Source {
     pub protected_columns: Vec<String>,
     pub on_unknown_value: OnUnknownValue,
     pub on_uuid_conflict: OnUuidConflict,
+    pub max_loss: f64,
     pub priority: i32,
+    pub contract: Contract,
     pub ca_certificate: Option<String>,
     pub owner: String,
     pub id_source: Option<i32>,
     pub watermark: Option<String>,
     pub watermark_column: Option<String>,
+    pub deletion_watermark: Option<String>,
     pub export_columns: Option<Vec<String>>,
     pub column_formats: std::collections::HashMap<String, Format>,
     login: Option<String>,
@@ -47,6 +50,18 @@ pub enum Format {
     Auto,
     Codes,
     Labels,
+}
+
+/// What a change of the export's columns does to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Contract {
+    /// The run says what has changed.
+    Warn,
+    /// The run fails until someone agrees.
+    Freeze,
+    /// Nothing is said.
+    Evolve,
 }
 
 /// What becomes of a value that the local referential does not know.

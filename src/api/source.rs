@@ -1,6 +1,5 @@
 //! What sql/source.sql and sql/source_api.sql need to know of addresses, columns and statements.
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::error::Failure;
@@ -10,16 +9,18 @@ use crate::{geonature, postgres};
 
 /// A base address of a GeoNature in its canonical form, or an error that says what is wrong with it.
 #[pg_extern(immutable, strict)]
-fn normalise_url(url: &str) -> Result<String, ErrorReport> {
-    let parsed = geonature::parse_url(url).map_err(Failure::from)?;
-    Ok(parsed.as_str().trim_end_matches('/').to_owned())
+fn normalise_url(url: &str) -> String {
+    parse(url).as_str().trim_end_matches('/').to_owned()
 }
 
 /// Scheme, host and port of an address: what a secret is given for.
 #[pg_extern(immutable, strict)]
-fn url_host(url: &str) -> Result<String, ErrorReport> {
-    let parsed = geonature::parse_url(url).map_err(Failure::from)?;
-    Ok(parsed.origin().ascii_serialization())
+fn url_host(url: &str) -> String {
+    parse(url).origin().ascii_serialization()
+}
+
+fn parse(url: &str) -> url::Url {
+    geonature::parse_url(url).unwrap_or_else(|error| Failure::from(error).raise())
 }
 
 /// Columns of gn_synthese.synthese that a harvest fills from values of the export.

@@ -154,3 +154,19 @@ fn forget_former_places(source_id: i32, placed: &[Placed]) -> Result<(), Failure
     )?;
     Ok(())
 }
+
+/// Notes that rows are no longer in the target, since when and by which run; what waited for them is moot.
+pub fn bury(source_id: i32, run_id: i64, ids: &[i64]) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "WITH buried AS (
+             UPDATE gn_harvest.harvested
+             SET id_synthese = NULL, attributes_hash = NULL, geometry_hash = NULL, deleted_run = $2, deleted_at = now(), last_run = $2
+             WHERE source_id = $1 AND id_synthese = ANY ($3)
+             RETURNING source_key),
+         settled AS (
+             DELETE FROM gn_harvest.rejected r USING buried b WHERE r.source_id = $1 AND r.identity = b.source_key)
+         UPDATE gn_harvest.source_state SET observations = observations - (SELECT count(*) FROM buried) WHERE source_id = $1",
+        &[source_id.into(), run_id.into(), ids.to_vec().into()],
+    )?;
+    Ok(())
+}

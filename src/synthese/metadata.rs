@@ -160,9 +160,12 @@ fn isolate(metadata: &Metadata, options: &Options, outcome: &mut Outcome) -> Res
 }
 
 fn refusal(part: &Metadata, failure: &Failure) -> String {
+    // Of a CHECK or NOT NULL it is the row, which tells no more and differs each time.
     let detail = failure
         .detail
         .as_deref()
+        .filter(|_| !matches!(failure.sqlstate.as_str(), "23502" | "23514"));
+    let detail = detail
         .map(|detail| format!(" ({detail})"))
         .unwrap_or_default();
     format!(

@@ -7,7 +7,7 @@ mod identity;
 mod lineage;
 mod metadata;
 mod referential;
-pub mod rejects;
+mod rejects;
 mod resolve;
 mod write;
 
@@ -20,13 +20,14 @@ use crate::error::Failure;
 use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
 use crate::record::{Batch, Lengths, Reason, Record, Value};
-use crate::run::Counts;
+use crate::run::{self, Counts};
 use crate::source::Source;
 use formats::Formats;
 use identity::{Claimant, Decision, Known};
 use lineage::Placed;
 use referential::Referential;
 use rejects::DeadLetter;
+pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished};
 use resolve::{Observation, Rules, Unknown, ValueMappings};
 use write::Change;
 
@@ -43,7 +44,6 @@ pub struct Synthese {
     owner: pg_sys::Oid,
     search_path: String,
     id_source: i32,
-    protected: Vec<String>,
     on_conflict: crate::source::OnUuidConflict,
     priority: i32,
     priorities: HashMap<i32, i32>,
@@ -51,6 +51,8 @@ pub struct Synthese {
     formats: Formats,
     referential: Referential,
     has_rejects: bool,
+    /// What a run should say, gathered while working as the owner.
+    warnings: Vec<String>,
     /// Why the dead letters that are written now were refused before, where that decides what they may replace.
     pub replayed: Option<Reason>,
 }
@@ -82,17 +84,21 @@ impl Synthese {
             owner,
             search_path: search_path.to_owned(),
             id_source,
-            protected: source.protected_columns.clone(),
             on_conflict: source.on_uuid_conflict,
             priority: source.priority,
             priorities,
             rules: Rules {
                 on_unknown_value: source.on_unknown_value,
                 value_mappings: mappings,
+                protected: COLUMNS
+                    .iter()
+                    .map(|column| source.protected_columns.iter().any(|c| c == column.target))
+                    .collect(),
             },
             formats: Formats::new(source.format, source.column_formats.clone()),
             referential,
             has_rejects: rejects::any(source.id)?,
+            warnings: Vec::new(),
             replayed: None,
         })
     }
@@ -113,13 +119,20 @@ impl Synthese {
     }
 
     /// Writes a batch; what it did is added to `counts`.
-    pub fn write(&mut self, pages: &[Parsed], counts: &mut Counts) -> Result<(), Failure> {
-        let (records, items, mut letters) = gather(pages, counts);
+    pub fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure> {
+        let (texts, batches): (Vec<Vec<String>>, Vec<Batch>) = pages
+            .into_iter()
+            .map(|page| (page.items, page.batch))
+            .unzip();
+        let (records, items, mut letters) = gather(&texts, batches, counts);
         self.learn_formats(&records)?;
         let mut unknown = Unknown::new();
         let observations = self.as_owner(|synthese| {
             synthese.resolve(records, &items, &mut letters, &mut unknown, counts)
         })?;
+        for warning in std::mem::take(&mut self.warnings) {
+            run::warn(self.run_id, &warning)?;
+        }
         let sorted = self.sort(observations, &items, &mut letters, counts)?;
         let (placed, refused) = self.as_owner(|synthese| synthese.write_sorted(&sorted, counts))?;
         for (item, rejection, sqlstate) in refused {
@@ -156,6 +169,31 @@ impl Synthese {
         Ok(())
     }
 
+    /// Deletes rows of this source, in the target and in the lineage. Returns how many went, and why one did not.
+    pub fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {
+        let id_source = self.id_source;
+        let (deleted, refused) = self.as_owner(|_| write::delete(id_source, ids))?;
+        lineage::bury(self.source_id, self.run_id, &deleted)?;
+        Ok((
+            deleted.len(),
+            refused
+                .first()
+                .map(|refused| refused.failure.message.clone()),
+        ))
+    }
+
+    /// Takes the source's row out of gn_synthese.t_sources, if nothing refers to it any more.
+    pub fn leave(&mut self) -> Result<(), Failure> {
+        let id_source = self.id_source;
+        self.as_owner(|_| {
+            Ok(Spi::run_with_args(
+                "DELETE FROM gn_synthese.t_sources t WHERE t.id_source = $1
+                 AND NOT EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_source = t.id_source)",
+                &[id_source.into()],
+            )?)
+        })
+    }
+
     fn as_owner<R>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<R, Failure>,
@@ -188,13 +226,11 @@ impl Synthese {
         counts: &mut Counts,
     ) -> Result<Vec<Observation>, Failure> {
         self.learn(&records)?;
-        metadata::ensure(
-            &mut self.referential,
-            records
-                .iter()
-                .filter_map(|(_, record)| record.dataset.as_deref()),
-            counts,
-        )?;
+        let references = records
+            .iter()
+            .filter_map(|(_, record)| record.dataset.as_deref());
+        let warnings = metadata::ensure(&mut self.referential, references, counts)?;
+        self.warnings.extend(warnings);
         let mut observations = Vec::with_capacity(records.len());
         for (item, record) in records {
             match resolve::resolve(
@@ -343,8 +379,12 @@ impl Synthese {
                 id_synthese: *id_synthese,
             })
             .collect();
-        let (updated, mut refused) =
-            write::update(&self.referential, self.id_source, &self.protected, &changes)?;
+        let (updated, mut refused) = write::update(
+            &self.referential,
+            self.id_source,
+            &self.rules.protected,
+            &changes,
+        )?;
         let new: Vec<&Observation> = sorted.new.iter().collect();
         let (inserted, refused_new) = write::insert(&self.referential, self.id_source, &new)?;
         refused.extend(refused_new);
@@ -426,26 +466,24 @@ struct Sorted {
 /// The records of some pages, their items side by side, and those rejected already. What a view gives twice counts
 /// once; a record that comes under the key of another one is not lost in that: it is rejected.
 fn gather<'p>(
-    pages: &'p [Parsed],
+    texts: &'p [Vec<String>],
+    batches: Vec<Batch>,
     counts: &mut Counts,
 ) -> (Vec<(usize, Record)>, Vec<&'p str>, Vec<DeadLetter<'p>>) {
-    let mut items = Vec::new();
-    let mut records = Vec::new();
-    let mut letters = Vec::new();
-    let mut offsets = Vec::with_capacity(pages.len());
-    let mut seen: HashMap<&str, Option<[u8; 16]>> = HashMap::new();
-    for page in pages {
+    let (mut items, mut records, mut letters) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rejected = Vec::new();
+    let mut seen: HashMap<String, Option<[u8; 16]>> = HashMap::new();
+    for (texts, batch) in texts.iter().zip(batches) {
         let first = items.len();
-        offsets.push(first);
-        items.extend(page.items.iter().map(String::as_str));
+        items.extend(texts.iter().map(String::as_str));
         counts.pages += 1;
-        counts.fetched += page.items.len() as i64;
-        for (position, record) in &page.batch.records {
+        counts.fetched += texts.len() as i64;
+        for (position, record) in batch.records {
             let (key, uuid) = (record.key.as_deref().unwrap_or_default(), record.uuid());
             match seen.get(key) {
                 None => {
-                    seen.insert(key, uuid);
-                    records.push((first + position, record.clone()));
+                    seen.insert(key.to_owned(), uuid);
+                    records.push((first + position, record));
                 }
                 Some(other) if rejects::are_two(*other, uuid) => letters.push(DeadLetter {
                     rejection: rejects::same_key(key, uuid),
@@ -455,29 +493,35 @@ fn gather<'p>(
                 Some(_) => counts.repeated += 1,
             }
         }
+        rejected.extend(
+            batch
+                .rejected
+                .into_iter()
+                .map(|(position, rejection)| (first + position, rejection)),
+        );
     }
     // Good ones first: of a key that comes twice, the record that can be written is.
-    for (page, first) in pages.iter().zip(offsets) {
-        for (position, rejection) in &page.batch.rejected {
-            let key = rejection.key.as_deref().filter(|key| !key.is_empty());
-            let before =
-                key.and_then(|key| seen.insert(key, rejection.uuid).map(|uuid| (key, uuid)));
-            let rejection = match before {
-                None => rejection.clone(),
-                Some((key, uuid)) if rejects::are_two(uuid, rejection.uuid) => {
-                    rejects::same_key(key, rejection.uuid)
-                }
-                Some(_) => {
-                    counts.repeated += 1;
-                    continue;
-                }
-            };
-            letters.push(DeadLetter {
-                rejection,
-                sqlstate: None,
-                payload: items[first + position],
-            });
-        }
+    for (item, rejection) in rejected {
+        let key = rejection.key.clone().filter(|key| !key.is_empty());
+        let before = key.and_then(|key| {
+            seen.insert(key.clone(), rejection.uuid)
+                .map(|uuid| (key, uuid))
+        });
+        let rejection = match before {
+            None => rejection,
+            Some((key, uuid)) if rejects::are_two(uuid, rejection.uuid) => {
+                rejects::same_key(&key, rejection.uuid)
+            }
+            Some(_) => {
+                counts.repeated += 1;
+                continue;
+            }
+        };
+        letters.push(DeadLetter {
+            rejection,
+            sqlstate: None,
+            payload: items[item],
+        });
     }
     (records, items, letters)
 }

@@ -224,3 +224,24 @@ pub fn tell_unknown(source_id: i32, run_id: i64, unknown: &Unknown) -> Result<()
     )?;
     Ok(())
 }
+
+/// Forgets unknown taxa that no record waits for any more: an unknown cd_nom always rejects its record.
+pub fn forget_awaited_taxa(source_id: i32) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.unmapped u
+         WHERE u.source_id = $1 AND u.column_name = 'cd_nom'
+           AND NOT EXISTS (SELECT FROM gn_harvest.rejected r
+                           WHERE r.source_id = $1 AND r.reason = $2 AND r.value = u.source_value AND r.discarded_at IS NULL)",
+        &[source_id.into(), Reason::UnknownCdNom.code().into()],
+    )?;
+    Ok(())
+}
+
+/// Forgets what a full run, which meets every value of the source, has not met as unknown.
+pub fn forget_known(source_id: i32, run_id: i64) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.unmapped WHERE source_id = $1 AND last_run < $2",
+        &[source_id.into(), run_id.into()],
+    )?;
+    Ok(())
+}

@@ -24,6 +24,8 @@ pub type ValueMappings = HashMap<(String, String), Option<String>>;
 pub struct Rules {
     pub on_unknown_value: OnUnknownValue,
     pub value_mappings: ValueMappings,
+    /// Parallel to `COLUMNS`: written when the row is inserted, then the target's.
+    pub protected: Vec<bool>,
 }
 
 /// A record ready to be written.
@@ -117,7 +119,12 @@ impl Resolver<'_> {
             .iter()
             .zip(&values)
             .enumerate()
-            .filter(|(index, (column, _))| !column.insert_only && self.absent & (1 << index) == 0)
+            .filter(|(index, (column, _))| {
+                // What an update would not write makes no difference; once it would, the hash says so.
+                !column.insert_only
+                    && !self.rules.protected[*index]
+                    && self.absent & (1 << index) == 0
+            })
             .map(|(_, (column, value))| (column.target, value));
         let others = [
             ("id_dataset", &dataset_value),

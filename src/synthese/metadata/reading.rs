@@ -13,6 +13,9 @@ use super::actor;
 use super::form::{Form, Uuid, derived, fitted, identifier, objects, text, written};
 use crate::record::DatasetReference;
 
+/// Of a name, as much as a warning shows.
+const TITLE: usize = 80;
+
 pub type Object = Map<String, Value>;
 
 /// Names of frameworks, datasets and protocols are varchar(255).
@@ -87,6 +90,10 @@ impl Metadata {
     }
 
     /// Adds an item of a metadata export: a framework, with its datasets in `datasets`.
+    #[expect(
+        dead_code,
+        reason = "for the metadata export, which is not fetched yet"
+    )]
     pub fn add_item(&mut self, item: &str) {
         let framework = self.parsed(Some(item));
         let datasets = framework.get("datasets").map(objects).unwrap_or_default();
@@ -230,6 +237,7 @@ impl Metadata {
         );
         let mut found = Object::new();
         complete(&mut found, "uuid", Some(written(&framework)));
+        complete(&mut found, "only_for", Some(written(key)));
         put_name(&mut found, Some(title));
         merge(self.frameworks.entry(framework).or_default(), found);
         framework
@@ -334,10 +342,8 @@ pub fn codes<'o>(
 }
 
 fn title(what: &str, key: &Uuid, object: &Object) -> String {
-    format!(
-        "{what} \"{}\"",
-        name(object).unwrap_or_else(|| written(key))
-    )
+    let name = name(object).unwrap_or_else(|| written(key));
+    format!("{what} \"{}\"", fitted(&name, TITLE))
 }
 
 /// Sets a name that fits its column. The whole of one that had to be cut opens the description.

@@ -63,6 +63,7 @@ impl Kind {
 pub fn write(metadata: &Metadata, options: &Options) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
     Spi::connect_mut(|client| {
+        let metadata = &unsettled(client, metadata, options)?;
         tell_unknown_codes(client, metadata, &mut outcome)?;
         write_actors(client, metadata, options, &mut outcome)?;
         write_works(client, metadata, options)?;
@@ -73,10 +74,34 @@ pub fn write(metadata: &Metadata, options: &Options) -> Result<Outcome, Failure>
         outcome.datasets_created += datasets.created;
         outcome.datasets_updated += datasets.updated;
         outcome.warnings.extend(datasets.missing.iter().map(|uuid| {
-            format!("dataset {} could not be created: its framework is not in gn_meta.t_acquisition_frameworks", written(uuid))
+            format!(
+                "dataset {} could not be created: its framework is not here",
+                written(uuid)
+            )
         }));
         Ok(outcome)
     })
+}
+
+/// Leaves out what is here and must not be changed: its actors, too, would be created for nobody.
+fn unsettled(
+    client: &mut SpiClient,
+    metadata: &Metadata,
+    options: &Options,
+) -> Result<Metadata, Failure> {
+    let mut unsettled = metadata.clone();
+    for (kind, items) in [
+        (&FRAMEWORKS, &mut unsettled.frameworks),
+        (&DATASETS, &mut unsettled.datasets),
+    ] {
+        if options.mode == Mode::Create || !options.frozen.is_empty() {
+            let here = find(client, kind, items.keys())?;
+            let settled =
+                |uuid: &Uuid| options.mode == Mode::Create || options.frozen.contains(uuid);
+            items.retain(|uuid, _| !(here.contains_key(uuid) && settled(uuid)));
+        }
+    }
+    Ok(unsettled)
 }
 
 /// The ids of those that are here.
@@ -87,6 +112,7 @@ pub fn ids<'u>(
     Spi::connect_mut(|client| find(client, kind, uuids))
 }
 
+#[derive(Default)]
 struct Written {
     created: i64,
     updated: i64,
@@ -101,28 +127,20 @@ fn write_kind(
     options: &Options,
 ) -> Result<Written, Failure> {
     if items.is_empty() {
-        return Ok(Written {
-            created: 0,
-            updated: 0,
-            missing: Vec::new(),
-        });
+        return Ok(Written::default());
     }
     let json = listed(items.values())?;
-    let created: HashSet<i32> = create(client, kind, &json)?.into_iter().collect();
+    let (created, linked) = create(client, kind, &json)?;
+    let created: HashSet<i32> = created.into_iter().collect();
     let here = find(client, kind, items.keys())?;
-    let known: Vec<i32> = match options.mode {
-        Mode::Create => Vec::new(),
-        Mode::CreateAndUpdate => {
-            let thawed = here
-                .iter()
-                .filter(|(uuid, _)| !options.frozen.contains(*uuid));
-            thawed
-                .map(|(_, id)| *id)
-                .filter(|id| !created.contains(id))
-                .collect()
-        }
-    };
-    let mut updated: HashSet<i32> = HashSet::new();
+    // Another run may just have created some; they are its own.
+    let update = options.mode == Mode::CreateAndUpdate;
+    let known = here
+        .values()
+        .copied()
+        .filter(|id| update && !created.contains(id));
+    let known: Vec<i32> = known.collect();
+    let mut updated: HashSet<i32> = linked.into_iter().collect();
     if !known.is_empty() {
         let statement = if kind.parents == DATASETS.parents {
             DATASETS_UPDATE
@@ -149,25 +167,27 @@ fn write_kind(
     })
 }
 
-/// Creates what is not here, and makes the links to new parents. Returns the new ids.
-fn create(client: &mut SpiClient, kind: &Kind, json: &str) -> Result<Vec<i32>, Failure> {
+/// Creates what is not here, and links frameworks to the parents that have come. Returns the ids of both.
+fn create(
+    client: &mut SpiClient,
+    kind: &Kind,
+    json: &str,
+) -> Result<(Vec<i32>, Vec<i32>), Failure> {
     if kind.parents == DATASETS.parents {
+        let statement = format!("{NOMENCLATURE}{DATASETS_CREATE}");
         let defaults = column_defaults(client)?;
-        return numbers(
-            client,
-            &format!("{NOMENCLATURE}{DATASETS_CREATE}"),
-            &[json.into(), defaults.into()],
-        );
+        return Ok((
+            numbers(client, &statement, &[json.into(), defaults.into()])?,
+            Vec::new(),
+        ));
     }
-    let created = numbers(
-        client,
-        &format!("{NOMENCLATURE}{FRAMEWORKS_CREATE}"),
-        &[json.into()],
-    )?;
-    if !created.is_empty() {
-        numbers(client, FRAMEWORKS_LINK, &[created.clone().into()])?;
-    }
-    Ok(created)
+    let statement = format!("{NOMENCLATURE}{FRAMEWORKS_CREATE}");
+    let created = numbers(client, &statement, &[json.into()])?;
+    let linked = match created.is_empty() {
+        true => Vec::new(),
+        false => numbers(client, FRAMEWORKS_LINK, &[created.clone().into()])?,
+    };
+    Ok((created, linked))
 }
 
 fn find<'u>(

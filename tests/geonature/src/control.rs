@@ -16,6 +16,14 @@ pub type Outcome<T> = Result<T, String>;
 /// In an update, leaves `derniere_action` as it was: the partner's clock says nothing.
 const SILENT: &str = "_silent";
 
+/// The outside of an export: its columns, its key, whether it is a FeatureCollection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    pub columns: Vec<String>,
+    pub key: String,
+    pub geojson: bool,
+}
+
 impl Shared {
     /// The partner's local time, as it would write it now.
     pub fn now(&self) -> String {
@@ -259,6 +267,21 @@ impl Shared {
                 .get_mut(&id)
                 .ok_or_else(|| format!("no export {id}"))?,
         )
+    }
+
+    /// What an export shows.
+    pub fn view(&self, export: u32) -> Option<View> {
+        let partner = self.partner();
+        let export = partner.exports.get(&export)?;
+        Some(View {
+            columns: export
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
+            key: export.key.clone(),
+            geojson: export.geometry,
+        })
     }
 
     pub fn drop_column(&self, export: u32, name: &str) -> Outcome<()> {

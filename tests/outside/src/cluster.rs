@@ -224,13 +224,17 @@ impl Cluster {
             "SELECT count(*) FROM pg_database WHERE datname = '{TEMPLATE}'"
         )) == "0"
         {
-            postgres.run(&format!("CREATE DATABASE {TEMPLATE}"));
-            self.psql(TEMPLATE, &target_directory(), &["-q", "-f", "target.sql"]);
+            // Half-made, it has another name: a failure is not taken for a template.
+            postgres.run(&format!("DROP DATABASE IF EXISTS {TEMPLATE}_in_making"));
+            postgres.run(&format!("CREATE DATABASE {TEMPLATE}_in_making"));
+            let making = format!("{TEMPLATE}_in_making");
+            self.psql(&making, &target_directory(), &["-q", "-f", "target.sql"]);
             self.psql(
-                TEMPLATE,
+                &making,
                 &target_directory(),
                 &["-q", "-c", "CREATE EXTENSION gn_harvest"],
             );
+            postgres.run(&format!("ALTER DATABASE {making} RENAME TO {TEMPLATE}"));
         }
     }
 

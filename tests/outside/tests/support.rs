@@ -74,3 +74,15 @@ pub fn number(row: &Row, column: &str) -> i64 {
         .parse()
         .unwrap_or_else(|_| panic!("{column} is not a number in {row:?}"))
 }
+
+/// Waits until something is so; panics after the deadline.
+pub fn until(seconds: u64, what: &str, is_so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    while !is_so() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "not so after {seconds} s: {what}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
