@@ -7,7 +7,7 @@ use crate::harvest::{Session, phase};
 use crate::mapping::{self, FieldMapping};
 use crate::record::Reason;
 use crate::run::{self, Counts};
-use crate::synthese::{self, Parsed, Synthese, rejects};
+use crate::synthese::{self, Parsed, Synthese};
 use crate::{postgres, probe, record, settings};
 
 /// Tries each dead letter that waits once more.
@@ -117,7 +117,7 @@ fn letters(source_id: i32, run_id: i64, after: i64) -> Result<Vec<Letter>, Failu
             let reason = row.get::<String>(3)?.unwrap_or_default();
             letters.push(Letter {
                 id: row.get::<i64>(1)?.unwrap_or_default(),
-                payload: rejects::from_json(row.get::<String>(2)?.unwrap_or_default()),
+                payload: synthese::from_json(row.get::<String>(2)?.unwrap_or_default()),
                 duplicate: Reason::from_code(&reason).filter(|reason| {
                     matches!(reason, Reason::DuplicateUuid | Reason::DuplicateKey)
                 }),

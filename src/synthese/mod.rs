@@ -27,7 +27,7 @@ use identity::{Claimant, Decision, Known};
 use lineage::Placed;
 use referential::Referential;
 use rejects::DeadLetter;
-pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished};
+pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished, from_json};
 use resolve::{Observation, Rules, Unknown, ValueMappings};
 use write::Change;
 
