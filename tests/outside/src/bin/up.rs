@@ -44,6 +44,10 @@ fn main() {
 }
 
 /// Starts a partner that outlives this program; returns its port.
+#[expect(
+    clippy::zombie_processes,
+    reason = "it outlives this program: make down ends it"
+)]
 fn start_partner(directory: &Path, name: &str, seed: &str, observations: &str) -> String {
     let log = directory.join(format!("{name}.log"));
     let file = fs::File::create(&log).expect("the partner's log");
