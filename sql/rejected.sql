@@ -23,4 +23,5 @@ CREATE TABLE gn_harvest.rejected (
     discard_note   text,
     UNIQUE (source_id, identity)
 );
+COMMENT ON SEQUENCE gn_harvest.rejected_id_seq IS 'Numbers of rejected records.';
 COMMENT ON TABLE gn_harvest.rejected IS 'One row a record that is waiting: why, and its JSON item as it came. A record that is written later leaves the table; one that was discarded stays as a trace, and comes back if the source changes it.';

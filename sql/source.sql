@@ -31,6 +31,7 @@ CREATE TABLE gn_harvest.source (
     created_at           timestamptz NOT NULL DEFAULT now(),
     altered_at           timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON SEQUENCE gn_harvest.source_id_seq IS 'Numbers of sources.';
 COMMENT ON TABLE gn_harvest.source IS 'One row a source: where it is, how it is read, what is done with what it gives. Written by add_source and alter_source.';
 COMMENT ON COLUMN gn_harvest.source.owner IS 'Role as which its runs write into the target. A name, so that it survives a dump.';
 
@@ -132,7 +133,8 @@ DECLARE
 BEGIN
     IF NEW.name !~ '^\S(.{0,61}\S)?$' THEN
         RAISE EXCEPTION 'the name of a source has 1 to 63 characters and neither begins nor ends with a space'
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Name given: "%s".', NEW.name);
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Name given: "%s".', NEW.name),
+                  HINT = 'Give a name such as ''CEN Alpes'': accents, quotes and spaces within are welcome.';
     END IF;
     NEW.url := gn_harvest.normalise_url(NEW.url);
     PERFORM gn_harvest.check_range('export_id', NEW.export_id, 1, 2147483647);
@@ -142,7 +144,7 @@ BEGIN
     PERFORM gn_harvest.check_range('retry_budget', NEW.retry_budget, 0, 10000);
     PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);
     PERFORM gn_harvest.check_choice('format', NEW.format, '{auto,codes,labels}');
-    PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,null,reject}');
+    PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,"null",reject}');
     PERFORM gn_harvest.check_choice('contract', NEW.contract, '{warn,freeze,evolve}');
     PERFORM gn_harvest.check_choice('on_uuid_conflict', NEW.on_uuid_conflict, '{reject,skip,take_over,priority}');
     IF NEW.max_loss NOT BETWEEN 0 AND 100 THEN
@@ -181,15 +183,33 @@ BEGIN
                   DETAIL = 'It is not a column of gn_synthese.synthese that a harvest writes.',
                   HINT = 'SELECT unnest(gn_harvest.target_columns()) lists them.';
     END IF;
-    IF (TG_OP = 'INSERT' OR NEW.owner <> OLD.owner) AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = NEW.owner) THEN
-        RAISE EXCEPTION 'role "%" does not exist', NEW.owner
-            USING ERRCODE = 'undefined_object', HINT = 'alter_source(name, owner => ''...'') names the role as which the source writes.';
+    IF TG_OP = 'UPDATE' THEN
+        NEW.altered_at := now();
     END IF;
-    NEW.altered_at := now();
     RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.check_source_settings() IS 'Trigger: checks every setting of a source and says what would be right.';
+
+-- Not in the trigger: a dump is restored also where its roles do not exist yet.
+CREATE FUNCTION gn_harvest.check_owner(owner name) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF owner IS NULL THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner) THEN
+        RAISE EXCEPTION 'role "%" does not exist', owner
+            USING ERRCODE = 'undefined_object', HINT = format('The owner is the role as which the source writes. CREATE ROLE %I;', owner);
+    END IF;
+    IF NOT gn_harvest.may_manage(gn_harvest.caller(), owner) THEN
+        RAISE EXCEPTION 'role "%" may not make "%" the owner of a source', gn_harvest.caller(), owner
+            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT %I TO %I;', owner, gn_harvest.caller());
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.check_owner(name) IS 'Refuses an owner that does not exist, or of which the caller is not a member.';
 
 CREATE FUNCTION gn_harvest.check_range(setting text, given integer, minimum integer, maximum integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE
@@ -197,7 +217,8 @@ AS $$
 BEGIN
     IF given NOT BETWEEN minimum AND maximum THEN
         RAISE EXCEPTION '% must be between % and %', setting, minimum, maximum
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = pg_catalog.format('Value given: %s.', given);
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = pg_catalog.format('Value given: %s.', given),
+                  HINT = pg_catalog.format('Give %s => a number of that range, or leave it out.', setting);
     END IF;
 END
 $$;
@@ -207,7 +228,7 @@ CREATE FUNCTION gn_harvest.check_choice(setting text, given text, choices text[]
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 BEGIN
-    IF given IS NULL OR NOT given = ANY (choices) THEN
+    IF given = ANY (choices) IS NOT TRUE THEN
         RAISE EXCEPTION '% can not be "%"', setting, given
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = pg_catalog.format('It is one of: %s.', pg_catalog.array_to_string(choices, ', '));

@@ -8,5 +8,6 @@ mod harvest;
 mod losses;
 mod rejects;
 mod support;
+mod surface;
 mod target;
 mod truth;
