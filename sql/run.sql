@@ -30,7 +30,9 @@ CREATE TABLE gn_harvest.run (
     repeated        bigint      NOT NULL DEFAULT 0,
     hidden          bigint      NOT NULL DEFAULT 0,
     frameworks_created bigint   NOT NULL DEFAULT 0,
+    frameworks_updated bigint   NOT NULL DEFAULT 0,
     datasets_created   bigint   NOT NULL DEFAULT 0,
+    datasets_updated   bigint   NOT NULL DEFAULT 0,
     actors_created     bigint   NOT NULL DEFAULT 0,
     allow_loss      boolean     NOT NULL DEFAULT false,
     watermark_from  text,
@@ -84,6 +86,25 @@ AS $$
       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 $$;
 COMMENT ON FUNCTION gn_harvest.working_source() IS 'Sources for which a worker is alive now.';
+
+-- The worker of a run that has ended takes a moment to go: nobody should stumble over it.
+CREATE FUNCTION gn_harvest.is_working(asked_source integer) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    give_up timestamptz := clock_timestamp() + interval '2 seconds';
+BEGIN
+    WHILE asked_source IN (SELECT gn_harvest.working_source()) LOOP
+        IF clock_timestamp() > give_up OR EXISTS (
+            SELECT FROM gn_harvest.run r WHERE r.source_id = asked_source AND r.status = 'running' AND r.mode <> 'check') THEN
+            RETURN true;
+        END IF;
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.is_working(integer) IS 'Whether a run of a source is going on; waits for a worker that has ended its run to be gone.';
 
 CREATE FUNCTION gn_harvest.within_hours(hours text, at time) RETURNS boolean
 LANGUAGE sql IMMUTABLE

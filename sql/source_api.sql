@@ -29,6 +29,10 @@ CREATE FUNCTION gn_harvest.add_source(
     priority             integer  DEFAULT NULL,
     contract             text     DEFAULT NULL,
     ca_certificate       text     DEFAULT NULL,
+    metadata_mode        text     DEFAULT NULL,
+    target_dataset       uuid     DEFAULT NULL,
+    create_persons       boolean  DEFAULT NULL,
+    organisms_by_name    boolean  DEFAULT NULL,
     owner                name     DEFAULT NULL
 ) RETURNS gn_harvest.source
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -60,7 +64,9 @@ BEGIN
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
-        'contract', contract, 'ca_certificate', ca_certificate))
+        'contract', contract, 'ca_certificate', ca_certificate,
+        'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
+        'organisms_by_name', organisms_by_name))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     INSERT INTO gn_harvest.source AS s (name, url, export_id, owner)
@@ -83,11 +89,13 @@ BEGIN
     UPDATE gn_harvest.source s
     SET (name, url, export_id, metadata_export_id, organism, organism_uuid, format, filters, key_column, date_column,
          connections, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
-         protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, owner)
+         protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
+         create_persons, organisms_by_name, owner)
       = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.organism, wanted.organism_uuid, wanted.format,
          wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.page_size, wanted.uncapped_pages,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
-         wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate, wanted.owner)
+         wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
+         wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name, wanted.owner)
     WHERE s.id = base.id
     RETURNING s.* INTO result;
     RETURN result;
@@ -154,6 +162,10 @@ CREATE FUNCTION gn_harvest.alter_source(
     priority             integer  DEFAULT NULL,
     contract             text     DEFAULT NULL,
     ca_certificate       text     DEFAULT NULL,
+    metadata_mode        text     DEFAULT NULL,
+    target_dataset       uuid     DEFAULT NULL,
+    create_persons       boolean  DEFAULT NULL,
+    organisms_by_name    boolean  DEFAULT NULL,
     owner                name     DEFAULT NULL,
     clear                text[]   DEFAULT '{}'
 ) RETURNS gn_harvest.source
@@ -166,11 +178,11 @@ DECLARE
     refused  text;
 BEGIN
     SELECT c INTO refused FROM unnest(clear) c
-    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,ca_certificate}'::text[]) IS NOT TRUE LIMIT 1;
+    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,ca_certificate,target_dataset}'::text[]) IS NOT TRUE LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" can not be cleared', refused
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, ca_certificate.';
+                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, ca_certificate, target_dataset.';
     END IF;
     PERFORM gn_harvest.check_owner(alter_source.owner);
     settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
@@ -182,7 +194,9 @@ BEGIN
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
-        'contract', contract, 'ca_certificate', ca_certificate))
+        'contract', contract, 'ca_certificate', ca_certificate,
+        'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
+        'organisms_by_name', organisms_by_name))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     IF new_name <> before.name AND EXISTS (SELECT FROM gn_harvest.source s WHERE s.name = new_name) THEN
@@ -200,6 +214,11 @@ BEGIN
     -- Another export, or another part of it: what was read before says nothing of it.
     IF (result.url, result.export_id, result.filters, result.date_column, result.key_column)
        IS DISTINCT FROM (before.url, before.export_id, before.filters, before.date_column, before.key_column) THEN
+        IF gn_harvest.is_working(result.id) THEN
+            RAISE EXCEPTION 'source "%" is being harvested', before.name
+                USING ERRCODE = 'object_in_use', DETAIL = 'What it reads can not be changed under a run.',
+                      HINT = format('SELECT gn_harvest.cancel(run) FROM gn_harvest.run_progress WHERE source = %L;', before.name);
+        END IF;
         UPDATE gn_harvest.source_state st
         SET watermark = NULL, watermark_column = NULL, deletion_watermark = NULL, export_columns = NULL, column_formats = '{}'
         WHERE st.source_id = result.id;
@@ -258,7 +277,7 @@ DECLARE
     removal gn_harvest.run_history;
     left_here bigint;
 BEGIN
-    IF dropped.id IN (SELECT gn_harvest.working_source()) THEN
+    IF gn_harvest.is_working(dropped.id) THEN
         RAISE EXCEPTION 'source "%" is being harvested', dropped.name
             USING ERRCODE = 'object_in_use',
                   HINT = format('SELECT gn_harvest.cancel(run) FROM gn_harvest.run_progress WHERE source = %L;', dropped.name);

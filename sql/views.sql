@@ -1,4 +1,5 @@
--- What people look at: any SQL client shows these views as they are.
+-- What people look at: any SQL client shows these views as they are. Those that show each role its own sources are
+-- barriers: a function in a reader's WHERE never sees the rows of others.
 
 CREATE VIEW gn_harvest.all_run AS
 SELECT r.id AS run,
@@ -20,7 +21,9 @@ SELECT r.id AS run,
        r.repeated,
        r.hidden,
        r.frameworks_created,
+       r.frameworks_updated,
        r.datasets_created,
+       r.datasets_updated,
        r.actors_created,
        r.source_total,
        r.pages,
@@ -39,7 +42,7 @@ SELECT r.id AS run,
 FROM gn_harvest.run r;
 COMMENT ON VIEW gn_harvest.all_run IS 'Every run, checks too, whoever asks. A run whose worker is gone shows as interrupted at once. For the extension''s own functions.';
 
-CREATE VIEW gn_harvest.run_history AS
+CREATE VIEW gn_harvest.run_history WITH (security_barrier) AS
 SELECT h.*
 FROM gn_harvest.all_run h
 WHERE h.mode <> 'check'
@@ -64,7 +67,9 @@ COMMENT ON COLUMN gn_harvest.run_history.skipped IS 'Records left out by a decis
 COMMENT ON COLUMN gn_harvest.run_history.repeated IS 'Records that the export''s view gave more than once; counted once elsewhere.';
 COMMENT ON COLUMN gn_harvest.run_history.hidden IS 'Records that the source counts but does not serve (a GeoJSON export leaves out those without geometry).';
 COMMENT ON COLUMN gn_harvest.run_history.frameworks_created IS 'Acquisition frameworks created.';
+COMMENT ON COLUMN gn_harvest.run_history.frameworks_updated IS 'Acquisition frameworks of which something has changed, their actors and lists included.';
 COMMENT ON COLUMN gn_harvest.run_history.datasets_created IS 'Datasets created.';
+COMMENT ON COLUMN gn_harvest.run_history.datasets_updated IS 'Datasets of which something has changed, their actors and lists included.';
 COMMENT ON COLUMN gn_harvest.run_history.actors_created IS 'Organisms and persons created.';
 COMMENT ON COLUMN gn_harvest.run_history.source_total IS 'How many records the export said that it has.';
 COMMENT ON COLUMN gn_harvest.run_history.pages IS 'Pages read and written.';
@@ -96,7 +101,7 @@ BEGIN
 END
 $$;
 
-CREATE VIEW gn_harvest.run_progress AS
+CREATE VIEW gn_harvest.run_progress WITH (security_barrier) AS
 SELECT r.id AS run,
        r.source,
        r.mode,
@@ -133,7 +138,7 @@ COMMENT ON COLUMN gn_harvest.run_progress.http_status IS 'HTTP status of the las
 COMMENT ON COLUMN gn_harvest.run_progress.pid IS 'Process of its worker, as in pg_stat_activity.';
 COMMENT ON COLUMN gn_harvest.run_progress.started_at IS 'When it began.';
 
-CREATE VIEW gn_harvest.source_status AS
+CREATE VIEW gn_harvest.source_status WITH (security_barrier) AS
 SELECT s.name AS source,
        s.organism,
        gn_harvest.word('manual') AS frequency,
@@ -179,7 +184,7 @@ COMMENT ON COLUMN gn_harvest.source_status.export_id IS 'Number of the export th
 COMMENT ON COLUMN gn_harvest.source_status.owner IS 'Role as which its runs write.';
 COMMENT ON COLUMN gn_harvest.source_status.organism_uuid IS 'UUID of the organism in the national register.';
 
-CREATE VIEW gn_harvest.rejected_record AS
+CREATE VIEW gn_harvest.rejected_record WITH (security_barrier) AS
 SELECT j.id,
        s.name AS source,
        j.source_key,
@@ -219,7 +224,7 @@ COMMENT ON COLUMN gn_harvest.rejected_record.discarded_by IS 'Who gave it up.';
 COMMENT ON COLUMN gn_harvest.rejected_record.discard_note IS 'Why.';
 COMMENT ON COLUMN gn_harvest.rejected_record.payload IS 'The item as the source gave it.';
 
-CREATE VIEW gn_harvest.rejection_summary AS
+CREATE VIEW gn_harvest.rejection_summary WITH (security_barrier) AS
 SELECT s.name AS source,
        j.reason,
        j.column_name,
@@ -244,7 +249,7 @@ COMMENT ON COLUMN gn_harvest.rejection_summary.first_seen IS 'Since when.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.last_seen IS 'Until when.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.example IS 'One of their messages.';
 
-CREATE VIEW gn_harvest.unmapped_value AS
+CREATE VIEW gn_harvest.unmapped_value WITH (security_barrier) AS
 SELECT s.name AS source,
        u.column_name,
        u.source_value AS value,
@@ -270,7 +275,7 @@ COMMENT ON COLUMN gn_harvest.unmapped_value.first_seen IS 'When it came first.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.last_seen IS 'When it came last.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.call IS 'The call that maps it: fill in the local value.';
 
-CREATE VIEW gn_harvest.uuid_conflict AS
+CREATE VIEW gn_harvest.uuid_conflict WITH (security_barrier) AS
 SELECT s.name AS source,
        j.source_key,
        j.uuid,

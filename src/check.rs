@@ -13,6 +13,7 @@ use crate::mapping::{COLUMNS, DatasetOrigin, GeometryOrigin, Layout, Origin};
 use crate::record::{self, Lengths};
 use crate::run::Counts;
 use crate::source::Format;
+use crate::source::MetadataMode;
 use crate::synthese::{Parsed, Synthese};
 use crate::{postgres, probe};
 
@@ -139,7 +140,8 @@ fn partner(session: &Session, report: &mut Report) -> Result<Option<(Layout, Pag
     key(&layout, &items, report);
     date(session, &layout, &page, report)?;
     deletions(session, &page, report)?;
-    columns(&layout, report);
+    let single_dataset = session.source.metadata_mode == MetadataMode::SingleDataset;
+    columns(&layout, single_dataset, report);
     Ok(Some((layout, page)))
 }
 
@@ -393,7 +395,7 @@ fn deletions(session: &Session, page: &Page, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
-fn columns(layout: &Layout, report: &mut Report) {
+fn columns(layout: &Layout, single_dataset: bool, report: &mut Report) {
     let recognised: Vec<String> = layout
         .recognised
         .iter()
@@ -447,6 +449,7 @@ fn columns(layout: &Layout, report: &mut Report) {
         GeometryOrigin::None => report.say("geometry", WARNING, "the export has no geometry"),
     }
     match &layout.dataset {
+        _ if single_dataset => report.say("metadata", OK, "every record goes into target_dataset"),
         DatasetOrigin::Embedded { .. } => report.say("metadata", OK, "datasets and frameworks come whole in each record"),
         DatasetOrigin::Names { .. } => report.say("metadata", WARNING, "datasets and frameworks come by UUID and name only"),
         DatasetOrigin::None => report.advise(
@@ -509,7 +512,7 @@ fn target(
     page: Page,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    if let Err(failure) = probe::require_usable(&layout) {
+    if let Err(failure) = probe::require_usable(&session.source, &layout) {
         report.failed("records", failure);
         return target_only(session, report);
     }
@@ -613,14 +616,20 @@ impl Rehearsed {
     }
 }
 
-/// One row as it was written, by the target's own names.
+/// One row as it was written, by the target's own names. Read as the source's owner, as all of the target.
 fn sample_row(session: &Session) -> Result<Option<String>, Failure> {
-    Ok(Spi::get_one_with_args::<String>(
-        "SELECT (SELECT jsonb_pretty(jsonb_strip_nulls(to_jsonb(s) - 'the_geom_point' - 'the_geom_local'))
-                 FROM gn_harvest.harvested h JOIN gn_synthese.synthese s ON s.id_synthese = h.id_synthese
-                 WHERE h.source_id = $1 AND h.first_run = $2 ORDER BY h.key_number, h.source_key LIMIT 1)",
+    let written = Spi::get_one_with_args::<i64>(
+        "SELECT (SELECT id_synthese FROM gn_harvest.harvested
+                 WHERE source_id = $1 AND first_run = $2 ORDER BY key_number, source_key LIMIT 1)",
         &[session.source.id.into(), session.task.run_id.into()],
-    )?)
+    )?;
+    postgres::as_role(session.owner, session.search_path, || {
+        Ok(Spi::get_one_with_args::<String>(
+            "SELECT (SELECT jsonb_pretty(jsonb_strip_nulls(to_jsonb(s) - 'the_geom_point' - 'the_geom_local'))
+                     FROM gn_synthese.synthese s WHERE s.id_synthese = $1)",
+            &[written.into()],
+        )?)
+    })
 }
 
 fn rejections(session: &Session) -> Result<Vec<String>, Failure> {

@@ -17,6 +17,7 @@ mod run;
 mod settings;
 mod source;
 mod synthese;
+mod upkeep;
 mod worker;
 
 // Without PostgreSQL: compiled by tests/pure as well, which uses more of them than the extension does.
@@ -49,6 +50,11 @@ extension_sql_file!(
     requires = ["source"]
 );
 extension_sql_file!(
+    "../sql/metadata.sql",
+    name = "metadata",
+    requires = ["source"]
+);
+extension_sql_file!(
     "../sql/privileges.sql",
     name = "privileges",
     requires = ["source"]
@@ -69,6 +75,11 @@ extension_sql_file!(
     requires = ["harvested"]
 );
 extension_sql_file!(
+    "../sql/metadata_api.sql",
+    name = "metadata_api",
+    requires = ["metadata", "views"]
+);
+extension_sql_file!(
     "../sql/rejected_api.sql",
     name = "rejected_api",
     requires = ["rejected"]
@@ -81,7 +92,13 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
-    requires = ["source_api", "mapping_api", "rejected_api", "run_api"],
+    requires = [
+        "source_api",
+        "mapping_api",
+        "metadata_api",
+        "rejected_api",
+        "run_api"
+    ],
     finalize
 );
 

@@ -12,7 +12,7 @@ use crate::mapping::{COLUMNS, DatasetOrigin, FieldMapping, Layout, MappingError,
 use crate::postgres;
 use crate::record::{self, Lengths};
 use crate::settings;
-use crate::source::Source;
+use crate::source::{MetadataMode, Source};
 
 /// Rows of the sample from which columns are recognised.
 const SAMPLE: u32 = 100;
@@ -80,7 +80,7 @@ pub fn layout_of(
     items: &[&str],
     geojson: bool,
 ) -> Result<Layout, Failure> {
-    Layout::recognise(
+    let mut layout = Layout::recognise(
         names,
         items,
         geojson,
@@ -96,11 +96,16 @@ pub fn layout_of(
             _ => "Change it with gn_harvest.map_field(...).",
         };
         Failure::new("22023", error.to_string()).hint(hint)
-    })
+    })?;
+    if source.metadata_mode == MetadataMode::SingleDataset {
+        // What the export says of its datasets is of no account, right or wrong.
+        layout.dataset = DatasetOrigin::None;
+    }
+    Ok(layout)
 }
 
 /// Fails when no record of the export could ever be written.
-pub fn require_usable(layout: &Layout) -> Result<(), Failure> {
+pub fn require_usable(source: &Source, layout: &Layout) -> Result<(), Failure> {
     let missing: Vec<&str> = COLUMNS
         .iter()
         .zip(&layout.columns)
@@ -116,10 +121,11 @@ pub fn require_usable(layout: &Layout) -> Result<(), Failure> {
             .detail(format!("Nothing feeds {}.", lacking.join(", ")))
             .hint("Ask the partner to add them, or fill them with gn_harvest.map_field(source, column, source_column => ... or constant => ...)."));
     }
-    if layout.dataset == DatasetOrigin::None {
+    if layout.dataset == DatasetOrigin::None && source.metadata_mode != MetadataMode::SingleDataset
+    {
         return Err(Failure::new("42703", "the export does not say to which dataset its records belong")
             .detail("It has neither jdd_data nor jdd_uuid.")
-            .hint("Ask the partner to add jdd_uuid, or name its column with gn_harvest.map_field(source, 'id_dataset', source_column => ...)."));
+            .hint("Ask the partner to add jdd_uuid, name its column with gn_harvest.map_field(source, 'id_dataset', source_column => ...), or put everything into one dataset: alter_source(name, metadata_mode => 'single_dataset', target_dataset => ...)."));
     }
     Ok(())
 }
@@ -157,6 +163,15 @@ pub struct Changes {
     pub page: Page,
 }
 
+/// What an export looked like at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    pub total: Option<u64>,
+    /// Of which those that were asked for.
+    pub counted: Option<u64>,
+    greatest: Option<String>,
+}
+
 /// Asks for the record that changed last, leaving out dates that lie in the future of the server's own clock.
 pub fn changes(
     client: &Client,
@@ -189,6 +204,35 @@ pub fn changes(
         record::parse_date(date).is_some_and(|date| date <= (clock + AHEAD).naive_utc())
     });
     Ok(Changes { greatest, page })
+}
+
+/// What the export looks like now: the same before and after means that nothing came, went or changed in between.
+pub fn mark(
+    client: &Client,
+    source: &Source,
+    date_column: Option<&str>,
+    clock: DateTime<Utc>,
+    since: Option<&str>,
+) -> Result<Mark, Failure> {
+    let (page, greatest) = match date_column {
+        Some(column) => {
+            let changes = changes(client, source, column, clock, since)?;
+            (changes.page, changes.greatest)
+        }
+        None => {
+            let query = PageQuery {
+                limit: Some(1),
+                filters: source.filters(),
+                ..PageQuery::default()
+            };
+            (page(client, source.export_id, query)?, None)
+        }
+    };
+    Ok(Mark {
+        total: page.total,
+        counted: page.total_filtered,
+        greatest,
+    })
 }
 
 /// From where an incremental run asks: the watermark less the look-back, as the source's filters want it.

@@ -7,6 +7,7 @@ use crate::harvest::{Session, phase};
 use crate::mapping::{self, FieldMapping};
 use crate::record::Reason;
 use crate::run::{self, Counts};
+use crate::source::MetadataMode;
 use crate::synthese::{self, Parsed, Synthese};
 use crate::{postgres, probe, record, settings};
 
@@ -24,12 +25,64 @@ pub fn run(session: &Session) -> Result<(), Failure> {
             session.search_path,
         )
     })?;
+    replay(session, &mut synthese, &mappings, &Which::All)?;
+    postgres::transaction(|| synthese::forget_awaited_taxa(source.id))
+}
+
+/// Which dead letters are tried.
+enum Which {
+    All,
+    /// Those that wait for one of these datasets.
+    Datasets(Vec<String>),
+    /// Those that wait for any dataset.
+    AnyDataset,
+}
+
+/// Tries, at the end of a run, the dead letters that wait for a dataset that is here now.
+pub fn run_resolvable(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {
+    let source = &session.source;
+    let samples = postgres::transaction(|| waiting_for_datasets(source.id, session.task.run_id))?;
+    if samples.is_empty() {
+        return Ok(());
+    }
+    let mappings = postgres::transaction(|| source.field_mappings())?;
+    let which = if source.metadata_mode == MetadataMode::SingleDataset {
+        Which::AnyDataset
+    } else {
+        let (items, values): (Vec<String>, Vec<String>) = samples.into_iter().unzip();
+        let texts = items.iter().map(String::as_str);
+        let mut here = Vec::new();
+        for page in parse(session, &mappings, synthese, texts)? {
+            here.extend(postgres::transaction(|| {
+                synthese.datasets_here(page.batch)
+            })?);
+        }
+        Which::Datasets(values.into_iter().filter(|v| here.contains(v)).collect())
+    };
+    match &which {
+        Which::Datasets(values) if values.is_empty() => Ok(()),
+        which => {
+            phase(session, "retrying", None)?;
+            replay(session, synthese, &mappings, which)
+        }
+    }
+}
+
+fn replay(
+    session: &Session,
+    synthese: &mut Synthese,
+    mappings: &[FieldMapping],
+    which: &Which,
+) -> Result<(), Failure> {
     let mut after = 0;
     loop {
         check_for_interrupts!();
-        let letters = postgres::transaction(|| letters(source.id, session.task.run_id, after))?;
+        let letters = postgres::transaction(|| {
+            letters(session.source.id, session.task.run_id, after, which)
+        })?;
         let Some(last) = letters.last() else {
-            return postgres::transaction(|| synthese::forget_awaited_taxa(source.id));
+            synthese.replayed = None;
+            return Ok(());
         };
         after = last.id;
         for reason in [
@@ -37,8 +90,11 @@ pub fn run(session: &Session) -> Result<(), Failure> {
             Some(Reason::DuplicateUuid),
             Some(Reason::DuplicateKey),
         ] {
-            let again = letters.iter().filter(|letter| letter.duplicate == reason);
-            let pages = parse(session, &mappings, &synthese, again)?;
+            let again = letters
+                .iter()
+                .filter(|letter| letter.duplicate == reason)
+                .map(|letter| letter.payload.as_str());
+            let pages = parse(session, mappings, synthese, again)?;
             if pages.is_empty() {
                 continue;
             }
@@ -66,11 +122,9 @@ fn parse<'l>(
     session: &Session,
     mappings: &[FieldMapping],
     synthese: &Synthese,
-    letters: impl Iterator<Item = &'l Letter>,
+    letters: impl Iterator<Item = &'l str>,
 ) -> Result<Vec<Parsed>, Failure> {
-    let (features, flat): (Vec<&str>, Vec<&str>) = letters
-        .map(|letter| letter.payload.as_str())
-        .partition(|text| is_feature(text));
+    let (features, flat): (Vec<&str>, Vec<&str>) = letters.partition(|text| is_feature(text));
     let mut pages = Vec::new();
     for (texts, geojson) in [(features, true), (flat, false)] {
         if texts.is_empty() {
@@ -89,6 +143,25 @@ fn parse<'l>(
     Ok(pages)
 }
 
+/// A record for each dataset that records wait for (at most some hundreds), with the dataset's UUID; "" for none.
+fn waiting_for_datasets(source_id: i32, run_id: i64) -> Result<Vec<(String, String)>, Failure> {
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT DISTINCT ON (value) payload::text, coalesce(value, '') FROM gn_harvest.rejected
+             WHERE source_id = $1 AND reason = 'unmapped_dataset' AND discarded_at IS NULL AND last_run <> $2
+             ORDER BY value LIMIT 500",
+            None,
+            &[source_id.into(), run_id.into()],
+        )?;
+        let mut samples = Vec::with_capacity(rows.len());
+        for row in rows {
+            let payload = row.get::<String>(1)?.map(synthese::from_json);
+            samples.extend(payload.zip(row.get::<String>(2)?));
+        }
+        Ok(samples)
+    })
+}
+
 fn waiting(source_id: i32) -> Result<i64, Failure> {
     Ok(Spi::get_one_with_args::<i64>(
         "SELECT count(*) FROM gn_harvest.rejected WHERE source_id = $1 AND discarded_at IS NULL",
@@ -98,11 +171,17 @@ fn waiting(source_id: i32) -> Result<i64, Failure> {
 }
 
 /// The next letters after a number that this run has not tried.
-fn letters(source_id: i32, run_id: i64, after: i64) -> Result<Vec<Letter>, Failure> {
+fn letters(source_id: i32, run_id: i64, after: i64, which: &Which) -> Result<Vec<Letter>, Failure> {
+    let (reason, values) = match which {
+        Which::All => (None, None),
+        Which::Datasets(values) => (Some(Reason::UnmappedDataset.code()), Some(values.clone())),
+        Which::AnyDataset => (Some(Reason::UnmappedDataset.code()), None),
+    };
     Spi::connect(|client| {
         let rows = client.select(
             "SELECT id, payload::text, reason FROM gn_harvest.rejected
              WHERE source_id = $1 AND discarded_at IS NULL AND id > $2 AND last_run <> $3
+               AND ($5::text IS NULL OR reason = $5) AND ($6::text[] IS NULL OR value = ANY ($6))
              ORDER BY id LIMIT $4",
             None,
             &[
@@ -110,6 +189,8 @@ fn letters(source_id: i32, run_id: i64, after: i64) -> Result<Vec<Letter>, Failu
                 after.into(),
                 run_id.into(),
                 i64::from(settings::BATCH_SIZE.get()).into(),
+                reason.into(),
+                values.into(),
             ],
         )?;
         let mut letters = Vec::with_capacity(rows.len());

@@ -31,6 +31,12 @@ pub struct Source {
     pub priority: i32,
     pub contract: Contract,
     pub ca_certificate: Option<String>,
+    pub metadata_export_id: Option<i32>,
+    pub metadata_mode: MetadataMode,
+    /// unique_dataset_id; there in mode `single_dataset`, and only then.
+    pub target_dataset: Option<String>,
+    pub create_persons: bool,
+    pub organisms_by_name: bool,
     pub owner: String,
     pub id_source: Option<i32>,
     pub watermark: Option<String>,
@@ -81,6 +87,27 @@ pub enum OnUuidConflict {
     Skip,
     TakeOver,
     Priority,
+}
+
+/// What a run does about frameworks, datasets and actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetadataMode {
+    /// Creates them and keeps them up to date.
+    Full,
+    /// Creates them, then leaves them to local people.
+    CreateOnly,
+    /// Writes none: observations of datasets that were mapped go where `map_dataset` says, the others wait.
+    Mapped,
+    /// Writes none: every observation goes into `target_dataset`.
+    SingleDataset,
+}
+
+impl MetadataMode {
+    /// Whether a run may write metadata.
+    pub fn writes(self) -> bool {
+        matches!(self, MetadataMode::Full | MetadataMode::CreateOnly)
+    }
 }
 
 impl Source {
@@ -139,13 +166,19 @@ impl Source {
             .collect()
     }
 
-    /// What, when it changes, makes slices read earlier worthless.
-    pub fn fingerprint(&self) -> String {
+    /// What is read: when it changes, slices and watermark say nothing any more.
+    pub fn reading(&self) -> String {
         let filters = serde_json::Value::Object(self.filters.clone());
         format!(
             "{} {} {filters} {:?} {:?}",
             self.url, self.export_id, self.key_column, self.date_column
         )
+    }
+
+    /// What is read and how its columns are understood: a run of another fingerprint is not resumed, or the target
+    /// would be half of one mind and half of the other until the next full run.
+    pub fn fingerprint(&self, mappings: &[FieldMapping]) -> String {
+        format!("{} {:?} {mappings:?}", self.reading(), self.format)
     }
 
     /// Decisions of `map_field`.

@@ -68,8 +68,12 @@ struct Running(Option<DynamicBackgroundWorker>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(pid) = self.0.take().and_then(|worker| worker.pid().ok()) {
-            postgres::interrupt(pid);
+        let Some(worker) = self.0.take() else { return };
+        match worker.pid() {
+            Ok(pid) => postgres::interrupt(pid),
+            // It has to be kept from starting.
+            Err(BackgroundWorkerStatus::NotYetStarted) => drop(worker.terminate()),
+            Err(_) => {}
         }
     }
 }

@@ -53,6 +53,10 @@ pub struct Known {
     by_uuid: HashMap<[u8; 16], Vec<Lineage>>,
     held_ids: HashSet<i64>,
     held_by_uuid: HashMap<[u8; 16], Held>,
+    /// Rows whose UUID came under another key, with that key: no other record of the batch is that row by its own.
+    claimed: HashMap<i64, String>,
+    /// Keys of dead letters that came with the UUID of another key of the source, with that one.
+    duplicates: HashMap<String, String>,
 }
 
 /// The source, as far as identity goes.
@@ -174,7 +178,41 @@ impl Known {
             by_uuid,
             held_ids,
             held_by_uuid,
+            claimed: HashMap::new(),
+            duplicates: HashMap::new(),
         }
+    }
+
+    /// Records whose UUID is here under another key of the source: (key of the record, row).
+    pub fn moved(&self, observations: &[Observation], source_id: i32) -> HashMap<String, i64> {
+        observations
+            .iter()
+            .filter_map(|observation| {
+                let (row, id_synthese) = self.own(observation, source_id)?;
+                (row.source_key.as_ref() != Some(&observation.key))
+                    .then(|| (observation.key.clone(), id_synthese))
+            })
+            .collect()
+    }
+
+    /// Gives the rows of records that moved to their new keys, but for those of which `duplicates` says that the UUID
+    /// was that of another key before: both keys had come then, so nothing moved.
+    pub fn claim(&mut self, moved: HashMap<String, i64>, duplicates: HashMap<String, String>) {
+        self.claimed = moved
+            .into_iter()
+            .filter(|(key, _)| !duplicates.contains_key(key))
+            .map(|(key, id_synthese)| (id_synthese, key))
+            .collect();
+        self.duplicates = duplicates;
+    }
+
+    /// The row of this source that has the UUID of an observation.
+    fn own(&self, observation: &Observation, source_id: i32) -> Option<(&Lineage, i64)> {
+        self.by_uuid
+            .get(&observation.uuid?)?
+            .iter()
+            .filter(|row| row.source_id == source_id)
+            .find_map(|row| self.alive(row))
     }
 
     /// Whether the lineage's row is in the target still; someone may have deleted it there.
@@ -184,20 +222,34 @@ impl Known {
             .map(|id| (row, id))
     }
 
+    /// Rows of the target that this source's lineage has under the key or the UUID of an observation and that someone
+    /// has deleted: the observation takes their place.
+    pub fn lost(&self, observation: &Observation, source_id: i32) -> impl Iterator<Item = i64> {
+        let by_key = self.by_key.get(&observation.key);
+        let by_uuid = observation.uuid.and_then(|uuid| self.by_uuid.get(&uuid));
+        let own = by_uuid
+            .into_iter()
+            .flatten()
+            .filter(move |row| row.source_id == source_id);
+        by_key
+            .into_iter()
+            .chain(own)
+            .filter(|row| self.alive(row).is_none())
+            .filter_map(|row| row.id_synthese)
+    }
+
     /// Decides for one observation.
     pub fn decide(&self, observation: &Observation, claimant: &Claimant) -> Decision {
         let by_key = self
             .by_key
             .get(&observation.key)
-            .and_then(|row| self.alive(row));
-        let own = observation
-            .uuid
-            .and_then(|uuid| self.by_uuid.get(&uuid))
-            .and_then(|rows| {
-                rows.iter()
-                    .filter(|row| row.source_id == claimant.source_id)
-                    .find_map(|row| self.alive(row))
+            .and_then(|row| self.alive(row))
+            .filter(|(_, id)| {
+                self.claimed
+                    .get(id)
+                    .is_none_or(|key| *key == observation.key)
             });
+        let own = self.own(observation, claimant.source_id);
         if let Some(rejection) = still_duplicate(observation, own, by_key, claimant) {
             return Decision::Reject(Box::new(rejection));
         }
@@ -235,8 +287,9 @@ impl Known {
     ) -> Decision {
         let same_key = row.source_key.as_deref() == Some(observation.key.as_str());
         if !same_key
-            && row.last_run == claimant.run_id
             && let Some(other) = &row.source_key
+            && (row.last_run == claimant.run_id
+                || self.duplicates.get(&observation.key) == Some(other))
         {
             return Decision::Reject(Box::new(duplicate(observation, other)));
         }
@@ -253,7 +306,7 @@ impl Known {
         let displaced = self
             .by_key
             .get(&observation.key)
-            .filter(|other| other.id_synthese != row.id_synthese);
+            .filter(|other| other.id_synthese != row.id_synthese && self.alive(other).is_some());
         Decision::Update {
             id_synthese,
             displaced: displaced.and_then(|other| other.source_key.clone()),

@@ -9,9 +9,11 @@ mod metadata;
 mod referential;
 mod rejects;
 mod resolve;
+mod upkeep;
 mod write;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -19,12 +21,15 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
-use crate::record::{Batch, Lengths, Reason, Record, Value};
-use crate::run::{self, Counts};
-use crate::source::Source;
+use crate::record::{Batch, DatasetReference, Lengths, Reason, Record, Value};
+use crate::run::Counts;
+use crate::source::{MetadataMode, Source};
 use formats::Formats;
 use identity::{Claimant, Decision, Known};
 use lineage::Placed;
+pub use metadata::Metadata;
+pub use metadata::ledger::Unseen;
+use metadata::{Decisions, Heard, Options, Outcome};
 use referential::Referential;
 use rejects::DeadLetter;
 pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished, from_json};
@@ -51,6 +56,10 @@ pub struct Synthese {
     formats: Formats,
     referential: Referential,
     has_rejects: bool,
+    metadata_mode: MetadataMode,
+    options: Options,
+    decisions: Decisions,
+    heard: Heard,
     /// What a run should say, gathered while working as the owner.
     warnings: Vec<String>,
     /// Why the dead letters that are written now were refused before, where that decides what they may replace.
@@ -68,9 +77,14 @@ impl Synthese {
         let mappings = value_mappings(source.id)?;
         let priorities = identity::priorities()?;
         let former = former_source(&source.name)?;
-        let (referential, id_source) = postgres::as_role(owner, search_path, || {
-            Ok((Referential::load()?, ensure_t_source(source)?))
-        })?;
+        let decisions = Decisions::load(source.id)?;
+        let (referential, id_source, datasets, warnings) =
+            postgres::as_role(owner, search_path, || {
+                let mut referential = Referential::load()?;
+                let datasets = upkeep::dataset_rule(source)?;
+                let warnings = upkeep::learn_mapped(&mut referential, &decisions)?;
+                Ok((referential, ensure_t_source(source)?, datasets, warnings))
+            })?;
         if let Some(former) = former.filter(|former| former.id_source == id_source) {
             take_lineage_over(source.id, former.source_id)?;
         }
@@ -94,11 +108,16 @@ impl Synthese {
                     .iter()
                     .map(|column| source.protected_columns.iter().any(|c| c == column.target))
                     .collect(),
+                datasets,
             },
             formats: Formats::new(source.format, source.column_formats.clone()),
             referential,
             has_rejects: rejects::any(source.id)?,
-            warnings: Vec::new(),
+            metadata_mode: source.metadata_mode,
+            options: upkeep::options(source, &decisions),
+            decisions,
+            heard: Heard::default(),
+            warnings,
             replayed: None,
         })
     }
@@ -124,15 +143,13 @@ impl Synthese {
             .into_iter()
             .map(|page| (page.items, page.batch))
             .unzip();
-        let (records, items, mut letters) = gather(&texts, batches, counts);
+        let (records, items, mut letters, references) = gather(&texts, batches, counts);
         self.learn_formats(&records)?;
+        self.hear(references, &records)?;
         let mut unknown = Unknown::new();
-        let observations = self.as_owner(|synthese| {
-            synthese.resolve(records, &items, &mut letters, &mut unknown, counts)
-        })?;
-        for warning in std::mem::take(&mut self.warnings) {
-            run::warn(self.run_id, &warning)?;
-        }
+        let (observations, created) = self
+            .as_owner(|synthese| synthese.resolve(records, &items, &mut letters, &mut unknown))?;
+        self.tell(created, counts)?;
         let sorted = self.sort(observations, &items, &mut letters, counts)?;
         let (placed, refused) = self.as_owner(|synthese| synthese.write_sorted(&sorted, counts))?;
         for (item, rejection, sqlstate) in refused {
@@ -155,13 +172,19 @@ impl Synthese {
         counts.skipped += kept.discarded;
         self.has_rejects |= !letters.is_empty();
         rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
-        // Rows that were not this source's before: those inserted, which no update placed, and those adopted.
+        // Rows that were not this source's before: those inserted, which no update placed, and those adopted; less
+        // those that it counted and that someone had deleted here.
         let kept = sorted
             .known
             .iter()
             .filter(|(observation, _, adopt)| !adopt && placed_items.contains(&observation.item))
             .count();
-        let gained = (placed.len() - kept) as i64;
+        let lost = sorted
+            .lost
+            .values()
+            .filter(|item| placed_items.contains(*item))
+            .count();
+        let gained = (placed.len() - kept) as i64 - lost as i64;
         Spi::run_with_args(
             "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
             &[self.source_id.into(), gained.into()],
@@ -223,14 +246,12 @@ impl Synthese {
         items: &[&'i str],
         letters: &mut Vec<DeadLetter<'i>>,
         unknown: &mut Unknown,
-        counts: &mut Counts,
-    ) -> Result<Vec<Observation>, Failure> {
+    ) -> Result<(Vec<Observation>, Outcome), Failure> {
         self.learn(&records)?;
         let references = records
             .iter()
             .filter_map(|(_, record)| record.dataset.as_deref());
-        let warnings = metadata::ensure(&mut self.referential, references, counts)?;
-        self.warnings.extend(warnings);
+        let created = self.ensure_datasets(references)?;
         let mut observations = Vec::with_capacity(records.len());
         for (item, record) in records {
             match resolve::resolve(
@@ -249,7 +270,7 @@ impl Synthese {
                 }),
             }
         }
-        Ok(observations)
+        Ok((observations, created))
     }
 
     fn learn(&mut self, records: &[(usize, Record)]) -> Result<(), Failure> {
@@ -300,7 +321,7 @@ impl Synthese {
             .iter()
             .filter_map(|(_, r)| r.dataset.as_deref().and_then(|d| d.uuid))
             .collect();
-        self.referential.learn_datasets(uuids.into_iter())
+        self.learn_datasets(uuids.into_iter())
     }
 
     /// Decides what becomes of each observation.
@@ -313,7 +334,12 @@ impl Synthese {
     ) -> Result<Sorted, Failure> {
         let lineage = identity::lineage(self.source_id, &observations)?;
         let held = self.as_owner(|_| identity::held(&lineage, &observations))?;
-        let known = Known::new(self.source_id, lineage, held);
+        let mut known = Known::new(self.source_id, lineage, held);
+        let moved = known.moved(&observations, self.source_id);
+        if !moved.is_empty() {
+            let duplicates = rejects::duplicates(self.source_id, moved.keys())?;
+            known.claim(moved, duplicates);
+        }
         let claimant = Claimant {
             source_id: self.source_id,
             id_source: self.id_source,
@@ -335,6 +361,9 @@ impl Synthese {
                     payload: items[observation.item],
                 });
                 continue;
+            }
+            for id_synthese in known.lost(&observation, self.source_id) {
+                sorted.lost.insert(id_synthese, observation.item);
             }
             match known.decide(&observation, &claimant) {
                 Decision::Insert => sorted.new.push(observation),
@@ -461,23 +490,30 @@ struct Sorted {
     displaced: Vec<String>,
     /// Keys and UUIDs of those that need no write.
     settled: Vec<(String, Option<[u8; 16]>)>,
+    /// Rows of the target that are gone, with the item that takes their place.
+    lost: HashMap<i64, usize>,
 }
+
+/// Records, items, those rejected already, and what came of datasets: that of repeated records too.
+type Gathered<'p> = (
+    Vec<(usize, Record)>,
+    Vec<&'p str>,
+    Vec<DeadLetter<'p>>,
+    Vec<Arc<DatasetReference>>,
+);
 
 /// The records of some pages, their items side by side, and those rejected already. What a view gives twice counts
 /// once; a record that comes under the key of another one is not lost in that: it is rejected.
-fn gather<'p>(
-    texts: &'p [Vec<String>],
-    batches: Vec<Batch>,
-    counts: &mut Counts,
-) -> (Vec<(usize, Record)>, Vec<&'p str>, Vec<DeadLetter<'p>>) {
+fn gather<'p>(texts: &'p [Vec<String>], batches: Vec<Batch>, counts: &mut Counts) -> Gathered<'p> {
     let (mut items, mut records, mut letters) = (Vec::new(), Vec::new(), Vec::new());
-    let mut rejected = Vec::new();
+    let (mut references, mut rejected) = (Vec::new(), Vec::new());
     let mut seen: HashMap<String, Option<[u8; 16]>> = HashMap::new();
     for (texts, batch) in texts.iter().zip(batches) {
         let first = items.len();
         items.extend(texts.iter().map(String::as_str));
         counts.pages += 1;
         counts.fetched += texts.len() as i64;
+        references.extend(batch.datasets);
         for (position, record) in batch.records {
             let (key, uuid) = (record.key.as_deref().unwrap_or_default(), record.uuid());
             match seen.get(key) {
@@ -523,7 +559,7 @@ fn gather<'p>(
             payload: items[item],
         });
     }
-    (records, items, letters)
+    (records, items, letters, references)
 }
 
 /// Decisions of `map_value`: those of the source win over those for every source.

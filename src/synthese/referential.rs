@@ -96,6 +96,14 @@ impl Referential {
         self.datasets.insert(uuid, id_dataset);
     }
 
+    /// Local numbers of the datasets that have come up.
+    pub fn dataset_ids(&self) -> Vec<i32> {
+        let mut ids: Vec<i32> = self.datasets.values().copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// Looks up the taxa that have not come up yet. What is not found is asked again in the next batch:
     /// it may have been added since.
     pub fn learn_taxa(&mut self, cd_noms: impl Iterator<Item = i32>) -> Result<(), Failure> {

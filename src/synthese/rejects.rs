@@ -1,5 +1,7 @@
 //! Dead letters and unknown values: kept with the record whole, taken away when it is written.
 
+use std::collections::HashMap;
+
 use pgrx::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -170,6 +172,29 @@ pub fn any(source_id: i32) -> Result<bool, Failure> {
         &[source_id.into()],
     )?
     .unwrap_or(false))
+}
+
+/// Of some keys, those that wait because their UUID was that of another record of the source, with that one's key.
+pub fn duplicates<'k>(
+    source_id: i32,
+    keys: impl Iterator<Item = &'k String>,
+) -> Result<HashMap<String, String>, Failure> {
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT identity, value FROM gn_harvest.rejected WHERE source_id = $1 AND identity = ANY ($2) AND reason = $3",
+            None,
+            &[
+                source_id.into(),
+                keys.cloned().collect::<Vec<String>>().into(),
+                Reason::DuplicateUuid.code().into(),
+            ],
+        )?;
+        let mut found = HashMap::new();
+        for row in rows {
+            found.extend(row.get::<String>(1)?.zip(row.get::<String>(2)?));
+        }
+        Ok(found)
+    })
 }
 
 /// These records, by key and UUID, are in the target now. A letter that no key of its own names is known by its UUID.

@@ -26,6 +26,18 @@ pub struct Rules {
     pub value_mappings: ValueMappings,
     /// Parallel to `COLUMNS`: written when the row is inserted, then the target's.
     pub protected: Vec<bool>,
+    pub datasets: DatasetRule,
+}
+
+/// To which dataset an observation goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatasetRule {
+    /// The one of its UUID, or the one that this was mapped to.
+    Any,
+    /// Only one that was mapped to.
+    Mapped,
+    /// This one, whatever the record says.
+    Single(i32),
 }
 
 /// A record ready to be written.
@@ -293,6 +305,9 @@ impl Resolver<'_> {
             value,
             message,
         };
+        if let DatasetRule::Single(id_dataset) = self.rules.datasets {
+            return Ok(id_dataset);
+        }
         let Some(uuid) = uuid else {
             return Err(fault(
                 None,
@@ -303,7 +318,14 @@ impl Resolver<'_> {
         self.referential.dataset(&uuid).ok_or_else(|| {
             fault(
                 Some(text.clone()),
-                format!("dataset {text} is not in gn_meta.t_datasets and could not be created"),
+                match self.rules.datasets {
+                    DatasetRule::Mapped => {
+                        format!("dataset {text} is not mapped to a dataset of gn_meta.t_datasets")
+                    }
+                    _ => format!(
+                        "dataset {text} is not in gn_meta.t_datasets and could not be created"
+                    ),
+                },
             )
         })
     }

@@ -90,10 +90,6 @@ impl Metadata {
     }
 
     /// Adds an item of a metadata export: a framework, with its datasets in `datasets`.
-    #[expect(
-        dead_code,
-        reason = "for the metadata export, which is not fetched yet"
-    )]
     pub fn add_item(&mut self, item: &str) {
         let framework = self.parsed(Some(item));
         let datasets = framework.get("datasets").map(objects).unwrap_or_default();

@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
 use super::form::{Uuid, written};
+use super::ledger::{self, Entry};
 use super::reading::{DATASET, FRAMEWORK, Metadata, Object};
 use super::{Mode, Options, Outcome, links};
 use crate::error::Failure;
@@ -28,8 +29,12 @@ const FRAMEWORKS_LINK: &str = include_str!("frameworks_link.sql");
 const DATASETS_CREATE: &str = include_str!("datasets_create.sql");
 const DATASETS_UPDATE: &str = include_str!("datasets_update.sql");
 
+/// Member of a framework that is brought up to date but not created.
+pub const ONLY_IF_HERE: &str = "only_if_here";
+
 /// Frameworks or datasets: the names that they have in gn_meta.
 pub struct Kind {
+    kind: ledger::Kind,
     pub parents: &'static str,
     parent: &'static str,
     parent_uuid: &'static str,
@@ -37,6 +42,7 @@ pub struct Kind {
 }
 
 pub const FRAMEWORKS: Kind = Kind {
+    kind: ledger::Kind::Framework,
     parents: "t_acquisition_frameworks",
     parent: "id_acquisition_framework",
     parent_uuid: "unique_acquisition_framework_id",
@@ -44,6 +50,7 @@ pub const FRAMEWORKS: Kind = Kind {
 };
 
 pub const DATASETS: Kind = Kind {
+    kind: ledger::Kind::Dataset,
     parents: "t_datasets",
     parent: "id_dataset",
     parent_uuid: "unique_dataset_id",
@@ -70,9 +77,11 @@ pub fn write(metadata: &Metadata, options: &Options) -> Result<Outcome, Failure>
         let frameworks = write_kind(client, &FRAMEWORKS, &metadata.frameworks, options)?;
         outcome.frameworks_created += frameworks.created;
         outcome.frameworks_updated += frameworks.updated;
+        outcome.created.extend(frameworks.entries);
         let datasets = write_kind(client, &DATASETS, &metadata.datasets, options)?;
         outcome.datasets_created += datasets.created;
         outcome.datasets_updated += datasets.updated;
+        outcome.created.extend(datasets.entries);
         outcome.warnings.extend(datasets.missing.iter().map(|uuid| {
             format!(
                 "dataset {} could not be created: its framework is not here",
@@ -83,7 +92,8 @@ pub fn write(metadata: &Metadata, options: &Options) -> Result<Outcome, Failure>
     })
 }
 
-/// Leaves out what is here and must not be changed: its actors, too, would be created for nobody.
+/// Leaves out what is here and must not be changed: its actors, too, would be created for nobody. And frameworks that
+/// are not here and have nothing to hold.
 fn unsettled(
     client: &mut SpiClient,
     metadata: &Metadata,
@@ -94,11 +104,15 @@ fn unsettled(
         (&FRAMEWORKS, &mut unsettled.frameworks),
         (&DATASETS, &mut unsettled.datasets),
     ] {
-        if options.mode == Mode::Create || !options.frozen.is_empty() {
+        let wanted_if_here = items.values().any(|item| item.contains_key(ONLY_IF_HERE));
+        if options.mode == Mode::Create || !options.frozen.is_empty() || wanted_if_here {
             let here = find(client, kind, items.keys())?;
             let settled =
                 |uuid: &Uuid| options.mode == Mode::Create || options.frozen.contains(uuid);
-            items.retain(|uuid, _| !(here.contains_key(uuid) && settled(uuid)));
+            items.retain(|uuid, item| match here.contains_key(uuid) {
+                true => !settled(uuid),
+                false => !item.contains_key(ONLY_IF_HERE),
+            });
         }
     }
     Ok(unsettled)
@@ -117,6 +131,8 @@ struct Written {
     created: i64,
     updated: i64,
     missing: Vec<Uuid>,
+    /// What was created.
+    entries: Vec<Entry>,
 }
 
 /// Frameworks, or datasets, with their lists and actors.
@@ -156,7 +172,12 @@ fn write_kind(
     }
     let written: Vec<i32> = created.iter().copied().chain(known).collect();
     updated.extend(links::write(client, kind, &json, &written, options)?);
+    let entries = here
+        .iter()
+        .filter(|(_, id)| created.contains(id))
+        .filter_map(|(uuid, _)| Some(Entry::of(kind.kind, *uuid, items.get(uuid)?)));
     Ok(Written {
+        entries: entries.collect(),
         created: created.len() as i64,
         updated: updated.difference(&created).count() as i64,
         missing: items
@@ -247,6 +268,11 @@ fn write_actors(
         for row in client.update(ORGANISMS, None, &arguments)? {
             let name = row.get::<String>(1)?.unwrap_or_default();
             outcome.actors_created += 1;
+            if let Some(uuid) = row.get::<pgrx::Uuid>(2)? {
+                outcome
+                    .created
+                    .push(Entry::organism(*uuid.as_bytes(), name.clone()));
+            }
             if name.ends_with(')') && !names.contains(name.as_str()) {
                 outcome.warnings.push(format!(
                     "organism \"{name}\": another organism has the same name here"

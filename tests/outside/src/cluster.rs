@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::Database;
 
@@ -157,6 +158,26 @@ impl Cluster {
                 "stop",
             ],
         );
+    }
+
+    /// Waits until the server answers again after it has restarted by itself.
+    pub fn wait_until_up(&self, seconds: u64) {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            let output = self
+                .psql_command("postgres")
+                .args(["-X", "-c", "SELECT 1"])
+                .output()
+                .expect("psql");
+            if output.status.success() {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the server is not up after {seconds} s"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Stops a cluster that stayed and removes its directory.

@@ -46,7 +46,7 @@ fn main() {
 /// Starts a partner that outlives this program; returns its port.
 #[expect(
     clippy::zombie_processes,
-    reason = "it outlives this program: make down ends it"
+    reason = "it goes on when this program has ended"
 )]
 fn start_partner(directory: &Path, name: &str, seed: &str, observations: &str) -> String {
     let log = directory.join(format!("{name}.log"));
