@@ -41,6 +41,34 @@ COMMENT ON COLUMN gn_harvest.source.metadata_mode IS 'full: frameworks, datasets
 COMMENT ON COLUMN gn_harvest.source.target_dataset IS 'unique_dataset_id of the local dataset that takes everything, in mode single_dataset.';
 COMMENT ON COLUMN gn_harvest.source.create_persons IS 'Whether persons that are not here are created; if not, they are left out of the actors.';
 COMMENT ON COLUMN gn_harvest.source.organisms_by_name IS 'Whether an organism whose UUID is unknown is the one that has exactly its name here.';
+COMMENT ON COLUMN gn_harvest.source.id IS 'Number of the source.';
+COMMENT ON COLUMN gn_harvest.source.name IS 'Name, 1 to 63 characters; also that of its row in gn_synthese.t_sources.';
+COMMENT ON COLUMN gn_harvest.source.url IS 'Base address of the partner''s GeoNature. Credentials are for its host and are removed when it changes.';
+COMMENT ON COLUMN gn_harvest.source.export_id IS 'Number of the export there.';
+COMMENT ON COLUMN gn_harvest.source.metadata_export_id IS 'Number of a second export that gives one record per acquisition framework, with its datasets.';
+COMMENT ON COLUMN gn_harvest.source.organism IS 'Organism that the data come from, for people.';
+COMMENT ON COLUMN gn_harvest.source.organism_uuid IS 'UUID of that organism in the national register, for people.';
+COMMENT ON COLUMN gn_harvest.source.format IS 'How the export writes nomenclatures: codes, labels, or auto (told apart column by column).';
+COMMENT ON COLUMN gn_harvest.source.filters IS 'Further filters of the export, as a JSON object, such as {"jdd_uuid": "…"}: only what they let through is harvested.';
+COMMENT ON COLUMN gn_harvest.source.key_column IS 'Column of the export that identifies a record; by default id_synthese, else the UUID.';
+COMMENT ON COLUMN gn_harvest.source.date_column IS 'Column of the export with the date of a record''s last change; by default derniere_action.';
+COMMENT ON COLUMN gn_harvest.source.connections IS 'Requests to the partner at once, 1 to 16.';
+COMMENT ON COLUMN gn_harvest.source.page_size IS 'Records asked for in one request, 1 to 100000; the partner may allow fewer.';
+COMMENT ON COLUMN gn_harvest.source.uncapped_pages IS 'Asks with limit=0, which goes round the partner''s cap on pages: only if its administrator agrees.';
+COMMENT ON COLUMN gn_harvest.source.retry_budget IS 'Requests that a run may repeat after errors before it fails.';
+COMMENT ON COLUMN gn_harvest.source.look_back IS 'How far before the last change an incremental run asks again: more than a clock''s step and a long transaction of the partner.';
+COMMENT ON COLUMN gn_harvest.source.allowed_hours IS 'Hours of this server in which runs may work, such as 20:00-06:00; null: always.';
+COMMENT ON COLUMN gn_harvest.source.pause_after_failures IS 'Failed runs in a row after which the source is paused.';
+COMMENT ON COLUMN gn_harvest.source.protected_columns IS 'Columns of gn_synthese.synthese that are written when an observation is new and never again.';
+COMMENT ON COLUMN gn_harvest.source.on_unknown_value IS 'What a code or label that is not in the local nomenclature becomes: default (that of the target), null, or reject (the record waits).';
+COMMENT ON COLUMN gn_harvest.source.on_uuid_conflict IS 'What becomes of a record whose UUID is that of an observation of another source: reject, skip, take_over, or priority (the source with the lower number has it).';
+COMMENT ON COLUMN gn_harvest.source.max_loss IS 'Deletions, in percent of the observations held, above which a run deletes nothing and ends as blocked.';
+COMMENT ON COLUMN gn_harvest.source.priority IS 'Rank among sources, for run_all and for on_uuid_conflict priority; the lower number comes first.';
+COMMENT ON COLUMN gn_harvest.source.contract IS 'What a change of the export''s columns does: warn (the run says it), freeze (the run fails), evolve (nothing).';
+COMMENT ON COLUMN gn_harvest.source.ca_certificate IS 'Certificate in PEM of an authority to trust besides those of the system.';
+COMMENT ON COLUMN gn_harvest.source.enabled IS 'Whether it may be run; pause_source and resume_source.';
+COMMENT ON COLUMN gn_harvest.source.created_at IS 'When it was added.';
+COMMENT ON COLUMN gn_harvest.source.altered_at IS 'When it was last altered.';
 COMMENT ON COLUMN gn_harvest.source.owner IS 'Role as which its runs write into the target. A name, so that it survives a dump.';
 
 -- Facts that runs learn; apart from the settings so that a run never waits for an alter_source.

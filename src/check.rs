@@ -500,7 +500,7 @@ fn say_target(
             ),
         ),
         Err(failure) if failure.is_cancel() => return Err(failure),
-        Err(failure) => report.failed("target", failure),
+        Err(failure) => report.failed("target", failure.refused_to(&session.source.owner)),
     }
     Ok(())
 }

@@ -48,14 +48,10 @@ pub fn work(task: &Task, search_path: &str) {
     let traffic = Arc::new(Traffic::new());
     let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic))
         .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
-    let mut ended = postgres::transaction(|| run::end(task, &outcome, Some(&traffic)));
-    if ended.as_ref().is_err_and(Failure::is_cancel) {
-        // Cancelled twice: there is nothing left to cancel.
-        ended = postgres::uncancellable(|| {
-            postgres::transaction(|| run::end(task, &outcome, Some(&traffic)))
-        });
-    }
-    if let Err(failure) = ended {
+    let written = postgres::uncancelled(|| {
+        postgres::transaction(|| run::end(task, &outcome, Some(&traffic)))
+    });
+    if let Err(failure) = written {
         log!(
             "gn_harvest: the end of run {} of source \"{name}\" could not be written: {failure}",
             task.run_id
@@ -89,7 +85,7 @@ fn begin_and_do(
         }
     };
     stop.set();
-    result
+    result.map_err(|failure| failure.refused_to(&session.source.owner))
 }
 
 fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {

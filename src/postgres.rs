@@ -2,8 +2,10 @@
 //! working as another role, threads that PostgreSQL's signals leave alone.
 
 use std::any::Any;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 use std::panic::AssertUnwindSafe;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -122,14 +124,16 @@ pub fn guarded<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failur
         .execute()
 }
 
-/// Runs `work` without heeding cancels, which stay pending until it is done. Nor does a lock time out meanwhile.
-pub fn uncancellable<R>(work: impl FnOnce() -> R) -> R {
-    // SAFETY: a counter of the main thread; an error sets it to zero by itself.
-    unsafe { pg_sys::QueryCancelHoldoffCount += 1 };
-    let result = work();
-    // SAFETY: see above.
-    unsafe { pg_sys::QueryCancelHoldoffCount = pg_sys::QueryCancelHoldoffCount.saturating_sub(1) };
-    result
+/// Runs `work` with cancels held back: a second one must not keep a run from writing how the first ended it.
+pub fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: a counter of the main thread. An error in `work` puts it to 0; the value from before is always right.
+    unsafe {
+        let before = pg_sys::QueryCancelHoldoffCount;
+        pg_sys::QueryCancelHoldoffCount = before + 1;
+        let result = work();
+        pg_sys::QueryCancelHoldoffCount = before;
+        result
+    }
 }
 
 fn is_interrupt(caught: &CaughtError) -> bool {
@@ -269,12 +273,38 @@ pub fn report_activity(text: &str) {
     unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr()) };
 }
 
-/// The running statement holds a secret: pg_stat_activity and the STATEMENT line of the log show `shown` instead.
+/// What is shown in place of the statement that was hidden last.
+static SHOWN: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
+static EARLIER_LOG_HOOK: OnceLock<pg_sys::emit_log_hook_type> = OnceLock::new();
+
+/// The running statement holds a secret: pg_stat_activity and the STATEMENT line of the log show `shown` instead,
+/// and the log has no CONTEXT, which repeats the statements that a DO block or a function runs.
 pub fn hide_statement(shown: &'static CStr) {
-    // SAFETY: PostgreSQL copies the first; the second is a static text, put back by the main loop.
+    // SAFETY: PostgreSQL copies the first; the second is a static text, put back by the main loop. The hook is set
+    // once, in the only thread of a session.
     unsafe {
         pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, shown.as_ptr());
         pg_sys::debug_query_string = shown.as_ptr();
+        SHOWN.store(shown.as_ptr().cast_mut(), Ordering::Relaxed);
+        EARLIER_LOG_HOOK.get_or_init(|| {
+            let earlier = pg_sys::emit_log_hook;
+            pg_sys::emit_log_hook = Some(hide_context);
+            earlier
+        });
+    }
+}
+
+/// Called by PostgreSQL before it writes to the log.
+unsafe extern "C-unwind" fn hide_context(report: *mut pg_sys::ErrorData) {
+    // SAFETY: PostgreSQL gives a report that lives through the call, and the hook that was there before us is its own.
+    unsafe {
+        let shown = SHOWN.load(Ordering::Relaxed).cast_const();
+        if !shown.is_null() && pg_sys::debug_query_string == shown {
+            (*report).hide_ctx = true;
+        }
+        if let Some(Some(earlier)) = EARLIER_LOG_HOOK.get() {
+            earlier(report);
+        }
     }
 }
 

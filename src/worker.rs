@@ -71,9 +71,9 @@ impl Drop for Running {
         let Some(worker) = self.0.take() else { return };
         match worker.pid() {
             Ok(pid) => postgres::interrupt(pid),
-            // It has to be kept from starting.
-            Err(BackgroundWorkerStatus::NotYetStarted) => drop(worker.terminate()),
-            Err(_) => {}
+            Err(BackgroundWorkerStatus::Stopped) => {}
+            // It is not started yet, and is not to be.
+            Err(_) => drop(worker.terminate()),
         }
     }
 }

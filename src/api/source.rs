@@ -10,7 +10,11 @@ use crate::{geonature, postgres};
 /// A base address of a GeoNature in its canonical form, or an error that says what is wrong with it.
 #[pg_extern(immutable, strict)]
 fn normalise_url(url: &str) -> String {
-    parse(url).as_str().trim_end_matches('/').to_owned()
+    let parsed = parse(url);
+    if let Err(error) = geonature::refuse_literal(&parsed) {
+        Failure::from(error).raise();
+    }
+    parsed.as_str().trim_end_matches('/').to_owned()
 }
 
 /// Scheme, host and port of an address: what a secret is given for.

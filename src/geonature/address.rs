@@ -12,6 +12,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 use super::control::Spawn;
+use super::error::FetchError;
 
 /// Metadata services outside the link-local ranges: AWS over IPv6, Alibaba, Oracle.
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
@@ -49,14 +50,18 @@ fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// The address written in a URL itself, when it is one that we refuse.
-pub(super) fn forbidden_literal(url: &Url) -> Option<IpAddr> {
-    let address = match url.host()? {
-        Host::Ipv4(v4) => IpAddr::V4(v4),
-        Host::Ipv6(v6) => IpAddr::V6(v6),
-        Host::Domain(_) => return None,
+/// Refuses a URL whose host is written as one of those addresses; names are looked at when they are resolved.
+pub fn refuse_literal(url: &Url) -> Result<(), FetchError> {
+    let address = match url.host() {
+        Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
+        Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
+        Some(Host::Domain(_)) | None => return Ok(()),
     };
-    forbidden(address).then_some(address)
+    if forbidden(address) {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        return Err(FetchError::AddressRefused { host, address });
+    }
+    Ok(())
 }
 
 /// The error that the resolver raises; found again in the chain of the HTTP error.

@@ -11,19 +11,20 @@ use reqwest::header::{
 use serde::Deserialize;
 use url::Url;
 
-use super::address::forbidden_literal;
+use super::address::refuse_literal;
 use super::ask::{Ask, Auth, export_ask, shown};
 use super::control::{Spawn, Stop, Traffic, plain_spawn};
-use super::endpoint::{Credentials, Endpoint, Limits};
+use super::endpoint::{Credentials, Endpoint, Limits, Secret};
 use super::error::{FetchError, Seen, excerpt};
 use super::exchange::{Answer, Transport};
+use super::mask::Mask;
 use super::page::{Page, PageQuery, Shape};
 use super::redirect::{self, Verdict};
 use super::retry::{Retry, Tries, http_date, retry_after};
 use super::session::Session;
 
-/// Shorter secrets are not looked for in excerpts: they would blank out everything.
-const SHORTEST_MASKED: usize = 4;
+/// Bytes of a body in which an excerpt is looked for.
+const EXCERPT_OF: usize = 8 * 1024;
 
 /// A GeoNature as we talk to it. Clones share the session, the budget and the connections.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub(super) struct Inner {
     pub transport: Transport,
     pub retry: Retry,
     pub session: Mutex<Session>,
+    /// Secrets that the server has given us: they are masked as our own.
+    pub given: Mutex<Vec<Secret>>,
     /// The endpoint's URL, in https once the server has asked for it.
     base: Mutex<Url>,
 }
@@ -114,6 +117,7 @@ impl Client {
             transport,
             retry,
             session: Mutex::default(),
+            given: Mutex::default(),
             base,
         })))
     }
@@ -249,11 +253,8 @@ impl Inner {
         let mut url = ask.url(&base);
         for _ in 0..=redirect::MOST {
             self.retry.respect_pause()?;
-            if let Some(address) = forbidden_literal(&url)
-                && !self.limits.allow_link_local
-            {
-                let host = url.host_str().unwrap_or_default().to_owned();
-                return Err(FetchError::AddressRefused { host, address });
+            if !self.limits.allow_link_local {
+                refuse_literal(&url)?;
             }
             let mut request = self
                 .transport
@@ -264,7 +265,7 @@ impl Inner {
                     .header(CONTENT_TYPE, "application/json")
                     .body(body.clone());
             }
-            let answer = self.transport.exchange(request, &shown(&url))?;
+            let answer = self.transport.exchange(request, &self.shown(&url))?;
             if !redirect::is_redirect(answer.status) {
                 return Ok((answer, url));
             }
@@ -275,11 +276,14 @@ impl Inner {
                     url = to;
                 }
                 Verdict::LoginPage => return Err(FetchError::CredentialsRefused { seen }),
-                Verdict::Refuse(to_host) => return Err(FetchError::Redirected { seen, to_host }),
+                Verdict::Refuse(to_host) => {
+                    let to_host = self.mask(&url).apply_to_url(&to_host);
+                    return Err(FetchError::Redirected { seen, to_host });
+                }
             }
         }
         let seen = Box::new(Seen {
-            url: shown(&url),
+            url: self.shown(&url),
             ..Seen::default()
         });
         Err(FetchError::TooManyRedirects { seen })
@@ -307,9 +311,7 @@ impl Inner {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let secret = |text: &str| {
-            let mut value = HeaderValue::from_str(text).map_err(|_| FetchError::InvalidUrl {
-                reason: "the token contains characters that no token has".to_owned(),
-            })?;
+            let mut value = HeaderValue::from_str(text).map_err(|_| FetchError::InvalidToken)?;
             value.set_sensitive(true);
             Ok::<_, FetchError>(value)
         };
@@ -385,32 +387,52 @@ impl Inner {
         page.server_date = server_date;
         page.request_id = request_id;
         page.elapsed = elapsed;
-        page.url = shown(url);
+        page.url = self.shown(url);
         Ok(page)
     }
 
     /// What was seen of an answer, secrets masked.
     pub fn seen(&self, answer: &Answer, url: &Url) -> Seen {
+        let mask = self.mask(url);
+        let masked = |text: String| mask.apply(&text);
+        let beginning = &answer.body[..answer.body.len().min(EXCERPT_OF)];
         Seen {
-            url: shown(url),
+            url: self.shown(url),
             status: Some(answer.status),
-            request_id: answer.request_id(),
-            content_type: answer.content_type(),
-            excerpt: excerpt(&answer.body).map(|text| self.masked(text)),
+            request_id: answer.request_id().and_then(masked),
+            content_type: answer.content_type().and_then(masked),
+            // Before it is unpacked and cut, and after.
+            excerpt: masked(String::from_utf8_lossy(beginning).into_owned())
+                .and_then(|text| excerpt(&text))
+                .and_then(masked),
         }
     }
 
-    fn masked(&self, mut text: String) -> String {
-        let secrets = match &self.endpoint.credentials {
-            Credentials::Public => [None, None],
-            Credentials::Token(token) => [Some(token.expose()), None],
-            Credentials::Login { password, .. } => [Some(password.expose()), None],
-        };
-        for secret in secrets.into_iter().flatten() {
-            if secret.len() >= SHORTEST_MASKED {
-                text = text.replace(secret, "***");
-            }
+    /// A URL as it may be shown. What follows the configured address may be a redirect's, hence the server's word.
+    pub fn shown(&self, url: &Url) -> String {
+        let (shown, base) = (shown(url), shown(&self.base()));
+        let mask = self.mask(url);
+        match shown.strip_prefix(&base) {
+            Some(rest) => base.clone() + &mask.apply_to_url(rest),
+            None => mask.apply_to_url(&shown),
         }
-        text
+    }
+
+    /// Our own secrets, and those that the server has given us.
+    fn mask(&self, url: &Url) -> Mask {
+        let own = match &self.endpoint.credentials {
+            Credentials::Public => None,
+            Credentials::Token(secret)
+            | Credentials::Login {
+                password: secret, ..
+            } => Some(secret.expose().to_owned()),
+        };
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = given.iter().map(|secret| secret.expose().to_owned());
+        Mask::of(
+            own.into_iter()
+                .chain(given)
+                .chain(self.transport.cookies(url)),
+        )
     }
 }

@@ -23,6 +23,8 @@ pub struct Seen {
 pub enum FetchError {
     #[error("the address of the GeoNature is not usable: {reason}")]
     InvalidUrl { reason: String },
+    #[error("the token contains characters that no token has")]
+    InvalidToken,
     #[error("no connection to {host}: {reason}")]
     Connect { host: String, reason: String },
     #[error("the connection was lost: {reason}")]
@@ -136,6 +138,9 @@ impl FetchError {
             Self::Redirected { .. } => {
                 "If the GeoNature has moved, give its new address with gn_harvest.alter_source(name, url => '…'): credentials never follow a redirect to another host."
             }
+            Self::InvalidToken => {
+                "Give it again, without line breaks, with gn_harvest.set_credentials(name, token => '…')."
+            }
             Self::CredentialsRefused { .. } => {
                 "Give the right ones with gn_harvest.set_credentials(name, login => '…', password => '…') or gn_harvest.set_credentials(name, token => '…')."
             }
@@ -164,10 +169,10 @@ impl FetchError {
             Self::PageSizeChanged { .. } => {
                 "Run again: the pages are then counted with the new size."
             }
-            Self::Network { .. }
-            | Self::LogIncomplete { .. }
-            | Self::Stopped
-            | Self::Internal(_) => {
+            Self::Network { .. } => {
+                "Run it again with gn_harvest.run(name): it goes on where it stopped. If that comes back, ask for smaller pages with gn_harvest.alter_source(name, page_size => …)."
+            }
+            Self::LogIncomplete { .. } | Self::Stopped | Self::Internal(_) => {
                 return None;
             }
         };
@@ -178,7 +183,7 @@ impl FetchError {
     pub fn sqlstate(&self) -> &'static str {
         match self {
             Self::RetryBudgetExhausted { last, .. } => last.sqlstate(),
-            Self::InvalidUrl { .. } => "22023",
+            Self::InvalidUrl { .. } | Self::InvalidToken => "22023",
             Self::Connect { .. } | Self::Tls { .. } => "08001",
             Self::AddressRefused { .. } => "08004",
             Self::Network { .. } | Self::Timeout { .. } => "08006",
@@ -272,16 +277,15 @@ fn status_hint(status: u16) -> Option<String> {
 
 /// One line of at most 200 characters from a body: the `description` of
 /// GeoNature's JSON errors, the text of an HTML page, or the text itself.
-pub(super) fn excerpt(body: &[u8]) -> Option<String> {
+pub(super) fn excerpt(text: &str) -> Option<String> {
     const LONGEST: usize = 200;
-    let text = String::from_utf8_lossy(&body[..body.len().min(8 * 1024)]);
-    let described = serde_json::from_str::<serde_json::Value>(&text)
+    let described = serde_json::from_str::<serde_json::Value>(text)
         .ok()
         .and_then(|value| {
             let text = value.get("description").or_else(|| value.get("msg"))?;
             text.as_str().map(str::to_owned)
         });
-    let text = described.unwrap_or_else(|| without_tags(&text));
+    let text = described.unwrap_or_else(|| without_tags(text));
     let mut line = String::new();
     for word in text
         .split(|c: char| c.is_whitespace() || c.is_control())

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::{self, RequestBuilder};
+use reqwest::cookie::{CookieStore, Jar};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use url::Url;
 
@@ -19,6 +20,8 @@ use super::courier::{Couriers, GRACE};
 use super::endpoint::{Credentials, Endpoint, Limits};
 use super::error::{FetchError, Seen};
 
+/// No session has a shorter name.
+const SHORTEST_SESSION: usize = 8;
 /// The part of an error's body that is read.
 const ERROR_BODY: u64 = 64 * 1024;
 /// How much of a body is read at a time.
@@ -67,6 +70,7 @@ pub(super) struct Transport {
     http: blocking::Client,
     _keeper: Keeper,
     couriers: Couriers,
+    jar: Arc<Jar>,
     stop: Arc<Stop>,
     traffic: Arc<Traffic>,
     connect_timeout: Duration,
@@ -82,11 +86,14 @@ impl Transport {
         stop: Arc<Stop>,
         spawn: Spawn,
     ) -> Result<Self, FetchError> {
-        let (http, keeper) = Keeper::start(endpoint.clone(), limits.clone(), spawn)?;
+        let jar = Arc::new(Jar::default());
+        let (http, keeper) =
+            Keeper::start(endpoint.clone(), limits.clone(), Arc::clone(&jar), spawn)?;
         Ok(Self {
             http,
             _keeper: keeper,
             couriers: Couriers::new(spawn),
+            jar,
             stop,
             traffic,
             connect_timeout: limits.connect_timeout,
@@ -97,6 +104,18 @@ impl Transport {
 
     pub fn request(&self, method: reqwest::Method, url: Url) -> RequestBuilder {
         self.http.request(method, url)
+    }
+
+    /// The values of the cookies that a URL is asked with, short ones (a language, a consent) left out.
+    pub fn cookies(&self, url: &Url) -> Vec<String> {
+        let header = self.jar.cookies(url);
+        let text = header.as_ref().and_then(|header| header.to_str().ok());
+        text.unwrap_or_default()
+            .split("; ")
+            .filter_map(|cookie| cookie.split_once('='))
+            .map(|(_, value)| value.to_owned())
+            .filter(|value| value.len() >= SHORTEST_SESSION)
+            .collect()
     }
 
     /// Sends a request and waits for the whole answer, up to the limits, or for the stop.
@@ -191,11 +210,12 @@ impl Keeper {
     fn start(
         endpoint: Endpoint,
         limits: Limits,
+        jar: Arc<Jar>,
         spawn: Spawn,
     ) -> Result<(blocking::Client, Self), FetchError> {
         let (sender, built) = sync_channel(1);
         let (quit, quitting) = sync_channel::<()>(0);
-        let keep = move || match build_client(&endpoint, &limits, spawn) {
+        let keep = move || match build_client(&endpoint, &limits, &jar, spawn) {
             Ok(http) => {
                 let _ = sender.send(Ok(http.clone()));
                 // Ends when the other side is gone.
@@ -360,6 +380,7 @@ fn host_of(url: &str) -> String {
 fn build_client(
     endpoint: &Endpoint,
     limits: &Limits,
+    jar: &Arc<Jar>,
     spawn: Spawn,
 ) -> Result<blocking::Client, FetchError> {
     // Fails when a provider is there already, which is just as well.
@@ -383,7 +404,7 @@ fn build_client(
             .pool_idle_timeout(Duration::from_secs(30))
             .dns_resolver(Arc::new(Resolver::system(spawn, !limits.allow_link_local)));
         if matches!(endpoint.credentials, Credentials::Login { .. }) {
-            builder = builder.cookie_store(true);
+            builder = builder.cookie_provider(Arc::clone(jar));
         }
         if is_loopback(&endpoint.url) {
             builder = builder.no_proxy();

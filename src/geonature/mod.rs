@@ -11,12 +11,13 @@ mod deletions;
 mod endpoint;
 mod error;
 mod exchange;
+mod mask;
 mod page;
 mod redirect;
 mod retry;
 mod session;
 
-pub use address::forbidden as forbidden_address;
+pub use address::{forbidden as forbidden_address, refuse_literal};
 pub(crate) use client::Patience;
 pub use client::{Client, Module, Probe};
 pub use control::{Spawn, Stop, Traffic, plain_spawn};

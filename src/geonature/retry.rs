@@ -86,13 +86,13 @@ impl Retry {
             return Err(error);
         };
         self.draw(error)?;
-        let delay = match wish {
-            Some(wish) => {
-                self.pause(wish);
-                wish
-            }
-            None => jitter(backoff(self.first, self.cap, retries)),
-        };
+        // The wish is the least that the server wants: a server that wishes for nothing is not asked without end.
+        let delay = wish
+            .unwrap_or_default()
+            .max(jitter(backoff(self.first, self.cap, retries)));
+        if wish.is_some() {
+            self.pause(delay);
+        }
         if self.stop.sleep(delay) {
             self.traffic.retries.fetch_add(1, Ordering::Relaxed);
             Ok(())

@@ -94,6 +94,10 @@ impl Inner {
         match result {
             Ok((answer, _)) => {
                 session.jwt = answer.token.map(Secret::new);
+                self.given
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(session.jwt.clone());
                 session.number += 1;
                 self.traffic.logins.fetch_add(1, Ordering::Relaxed);
                 Ok(())

@@ -367,6 +367,11 @@ impl Shared {
         *self.faults() = rules;
     }
 
+    /// How often each fault has been injected.
+    pub fn faults_applied(&self) -> Vec<u64> {
+        self.faults().iter().map(|rule| rule.applied).collect()
+    }
+
     pub fn clear_faults(&self) {
         self.faults().clear();
     }

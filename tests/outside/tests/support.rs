@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use geonature_simulator::{Config, Fault, Route, Rule, Simulator};
-use gn_harvest_outside::{Cluster, Database, Row, describe, rows};
+use gn_harvest_outside::{Cluster, Database, Row};
 
 /// The cluster that all tests share; those that crash or reconfigure the server make one of their own.
 pub fn cluster() -> &'static Cluster {
@@ -75,6 +76,71 @@ pub fn number(row: &Row, column: &str) -> i64 {
     text(row, column)
         .parse()
         .unwrap_or_else(|_| panic!("{column} is not a number in {row:?}"))
+}
+
+/// Connects a source to an export of a partner by an account.
+pub fn add_source_by_login(
+    database: &Database,
+    name: &str,
+    partner: &Simulator,
+    export: u32,
+    (login, password): (&str, &str),
+    options: &str,
+) {
+    let options = if options.is_empty() {
+        String::new()
+    } else {
+        format!(", {options}")
+    };
+    database.run(&format!(
+        "SELECT gn_harvest.add_source('{name}', '{}', {export}, login => '{login}', password => '{password}'{options})",
+        partner.url()
+    ));
+}
+
+/// The target has each observation of a partner once, with the partner's values, and no other of that source.
+pub fn assert_complete(database: &Database, source: &str, partner: &Simulator) {
+    const COLUMNS: [&str; 8] = [
+        "id_synthese",
+        "id_perm_sinp",
+        "cd_nom",
+        "nombre_min",
+        "nombre_max",
+        "date_debut",
+        "nom_cite",
+        "comment_occurrence",
+    ];
+    let truth: Vec<serde_json::Value> = partner
+        .truth()
+        .iter()
+        .map(|row| {
+            COLUMNS
+                .iter()
+                .map(|name| (*name, row[name].clone()))
+                .collect()
+        })
+        .collect();
+    let difference = database.row(&format!(
+        "WITH truth AS MATERIALIZED (
+             SELECT * FROM json_to_recordset($json${}$json$) AS t (id_synthese text, id_perm_sinp uuid, cd_nom integer,
+                 nombre_min integer, nombre_max integer, date_debut timestamp, nom_cite text, comment_occurrence text)),
+         here AS MATERIALIZED (
+             SELECT o.entity_source_pk_value, o.unique_id_sinp, o.cd_nom, o.count_min, o.count_max, o.date_min, o.nom_cite,
+                    o.comment_description
+             FROM gn_synthese.synthese o
+             JOIN gn_harvest.source_state st USING (id_source)
+             JOIN gn_harvest.source s ON s.id = st.source_id AND s.name = '{source}')
+         SELECT (SELECT count(*) FROM truth) AS told, (SELECT count(*) FROM here) AS written,
+                (SELECT count(*) FROM (TABLE truth EXCEPT ALL TABLE here) lost) AS lost,
+                (SELECT count(*) FROM (TABLE here EXCEPT ALL TABLE truth) invented) AS invented",
+        serde_json::Value::Array(truth)
+    ));
+    assert_eq!(
+        (number(&difference, "lost"), number(&difference, "invented")),
+        (0, 0),
+        "{source}: {difference:?}"
+    );
+    assert_eq!(number(&difference, "written"), partner.count() as i64);
 }
 
 /// Waits until something is so; panics after the deadline.
@@ -203,32 +269,20 @@ pub fn assert_same_image(found: &Database, expected: &Database) {
     assert_eq!(found.len(), expected.len(), "rows");
 }
 
-/// Makes a role of this test's own, that can connect; roles belong to the whole cluster.
-pub fn role(database: &Database, name: &str) -> String {
-    let role = format!("{name}_{}", database.name);
-    database.run(&format!("CREATE ROLE {role} LOGIN"));
-    role
-}
-
-/// Runs statements as a role; panics when one fails.
-pub fn as_role(database: &Database, role: &str, sql: &str) {
-    if let Err(error) = database.connect_as(role).batch_execute(sql) {
-        panic!("{sql}, as {role}: {}", describe(&error));
-    }
-}
-
-/// What a statement that fails for a role says.
-pub fn error_as(database: &Database, role: &str, sql: &str) -> String {
-    match database.connect_as(role).batch_execute(sql) {
-        Ok(()) => panic!("{sql}, as {role}: no error"),
-        Err(error) => describe(&error),
-    }
-}
-
-/// The one value of a query of a role; "" for null.
-pub fn value_as(database: &Database, role: &str, sql: &str) -> String {
-    let mut rows = rows(&mut database.connect_as(role), sql);
-    assert_eq!(rows.len(), 1, "{sql}: {} rows", rows.len());
-    let row = rows.remove(0);
-    row.into_values().next().flatten().unwrap_or_default()
+/// Does the work of each case, a few at a time; the first failure fails the test.
+pub fn for_each_case<T: Sync>(cases: &[T], work: impl Fn(usize, &T) + Sync) {
+    const AT_ONCE: usize = 5;
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((number, case)) = {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    cases.get(number).map(|case| (number, case))
+                } {
+                    work(number, case);
+                }
+            });
+        }
+    });
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use gn_harvest_outside::Database;
 use serde_json::json;
 
+use crate::roles::*;
 use crate::support::*;
 
 #[test]
