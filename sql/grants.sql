@@ -41,10 +41,12 @@ BEGIN
         gn_harvest.cancel, gn_harvest.is_running, gn_harvest.wait_for,
         gn_harvest.map_value, gn_harvest.unmap_value, gn_harvest.map_field,
         gn_harvest.map_dataset, gn_harvest.unmap_dataset,
-        gn_harvest.target_columns, gn_harvest.mappable_columns, gn_harvest.rejection_reasons TO %I', role);
+        gn_harvest.target_columns, gn_harvest.field_columns, gn_harvest.mappable_columns, gn_harvest.rejection_reasons TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_operator(name) IS 'Lets a role connect sources, run and manage those that it owns, and read the views of them. Its runs write with its own rights: grant it what the target needs.';
+
+COMMENT ON SCHEMA gn_harvest IS 'Harvests partner GeoNature instances: functions to call, views to look at. See the README of the extension gn_harvest.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA gn_harvest FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA gn_harvest FROM PUBLIC;

@@ -31,6 +31,7 @@ CREATE TABLE gn_harvest.value_mapping (
     set_at       timestamptz NOT NULL DEFAULT now()
 );
 CREATE UNIQUE INDEX value_mapping_key ON gn_harvest.value_mapping (coalesce(source_id, 0), column_name, source_value);
+COMMENT ON SEQUENCE gn_harvest.value_mapping_id_seq IS 'Numbers of decisions of map_value.';
 COMMENT ON TABLE gn_harvest.value_mapping IS 'Decisions of map_value: a value of a source stands for a local one. Without source: for every source.';
 
 CREATE TABLE gn_harvest.field_mapping (

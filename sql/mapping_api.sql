@@ -64,7 +64,8 @@ BEGIN
     IF source IS NOT NULL THEN
         mapped_source := (gn_harvest.managed_source(source)).id;
     ELSIF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = gn_harvest.caller() AND rolsuper) THEN
-        RAISE EXCEPTION 'only a superuser unmaps a value for every source' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'only a superuser unmaps a value for every source' USING ERRCODE = 'insufficient_privilege',
+            HINT = 'Name the source.';
     END IF;
     DELETE FROM gn_harvest.value_mapping m
     WHERE m.source_id IS NOT DISTINCT FROM mapped_source AND m.column_name = "column" AND m.source_value = value;
@@ -80,13 +81,15 @@ DECLARE
     mapped_source gn_harvest.source := gn_harvest.managed_source(source);
 BEGIN
     IF num_nonnulls(source_column, constant) > 1 THEN
-        RAISE EXCEPTION 'give a source_column or a constant, not both' USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'give a source_column or a constant, not both' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'source_column => a column of the export, or constant => a value for every record; neither takes the decision back.';
     END IF;
-    IF "column" IS NULL OR NOT "column" = ANY (gn_harvest.target_columns()) THEN
+    IF "column" IS NULL OR NOT "column" = ANY (gn_harvest.field_columns()) THEN
         RAISE EXCEPTION 'column "%" can not be mapped', "column" USING ERRCODE = 'invalid_parameter_value',
             DETAIL = 'It is not a column of gn_synthese.synthese that a harvest writes.',
-            HINT = 'SELECT unnest(gn_harvest.target_columns()) lists them.';
+            HINT = 'SELECT unnest(gn_harvest.field_columns()) lists them.';
     END IF;
+    PERFORM gn_harvest.check_constant("column", constant);
     DELETE FROM gn_harvest.field_mapping m WHERE m.source_id = mapped_source.id AND m.target_column = "column";
     IF num_nonnulls(source_column, constant) = 1 THEN
         INSERT INTO gn_harvest.field_mapping (source_id, target_column, source_column, constant, set_by)

@@ -117,9 +117,14 @@ $$;
 COMMENT ON FUNCTION gn_harvest.cancel(bigint) IS 'Stops a run cleanly, from any session: what it has written stays, the next run goes on from there. False when it was not running.';
 
 CREATE FUNCTION gn_harvest.is_running(name text) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (gn_harvest.managed_source(name)).id IN (SELECT gn_harvest.working_source())
+DECLARE
+    -- On its own: in one query it would not be asked while nothing runs.
+    asked gn_harvest.source := gn_harvest.managed_source(name);
+BEGIN
+    RETURN asked.id IN (SELECT gn_harvest.working_source());
+END
 $$;
 COMMENT ON FUNCTION gn_harvest.is_running(text) IS 'Whether a run of the source is going on now.';
 

@@ -35,11 +35,40 @@ CREATE TABLE gn_harvest.source (
     created_at           timestamptz NOT NULL DEFAULT now(),
     altered_at           timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON SEQUENCE gn_harvest.source_id_seq IS 'Numbers of sources.';
 COMMENT ON TABLE gn_harvest.source IS 'One row a source: where it is, how it is read, what is done with what it gives. Written by add_source and alter_source.';
 COMMENT ON COLUMN gn_harvest.source.metadata_mode IS 'full: frameworks, datasets and actors are created and kept up to date; create_only: created, then left to local people; mapped: only what map_dataset names; single_dataset: everything goes into target_dataset. Rows already written follow a change at the next full run.';
 COMMENT ON COLUMN gn_harvest.source.target_dataset IS 'unique_dataset_id of the local dataset that takes everything, in mode single_dataset.';
 COMMENT ON COLUMN gn_harvest.source.create_persons IS 'Whether persons that are not here are created; if not, they are left out of the actors.';
 COMMENT ON COLUMN gn_harvest.source.organisms_by_name IS 'Whether an organism whose UUID is unknown is the one that has exactly its name here.';
+COMMENT ON COLUMN gn_harvest.source.id IS 'Number of the source.';
+COMMENT ON COLUMN gn_harvest.source.name IS 'Name, 1 to 63 characters; also that of its row in gn_synthese.t_sources.';
+COMMENT ON COLUMN gn_harvest.source.url IS 'Base address of the partner''s GeoNature. Credentials are for its host and are removed when it changes.';
+COMMENT ON COLUMN gn_harvest.source.export_id IS 'Number of the export there.';
+COMMENT ON COLUMN gn_harvest.source.metadata_export_id IS 'Number of a second export that gives one record per acquisition framework, with its datasets.';
+COMMENT ON COLUMN gn_harvest.source.organism IS 'Organism that the data come from, for people.';
+COMMENT ON COLUMN gn_harvest.source.organism_uuid IS 'UUID of that organism in the national register, for people.';
+COMMENT ON COLUMN gn_harvest.source.format IS 'How the export writes nomenclatures: codes, labels, or auto (told apart column by column).';
+COMMENT ON COLUMN gn_harvest.source.filters IS 'Further filters of the export, as a JSON object, such as {"jdd_uuid": "…"}: only what they let through is harvested.';
+COMMENT ON COLUMN gn_harvest.source.key_column IS 'Column of the export that identifies a record; by default id_synthese, else the UUID.';
+COMMENT ON COLUMN gn_harvest.source.date_column IS 'Column of the export with the date of a record''s last change; by default derniere_action.';
+COMMENT ON COLUMN gn_harvest.source.connections IS 'Requests to the partner at once, 1 to 16.';
+COMMENT ON COLUMN gn_harvest.source.page_size IS 'Records asked for in one request, 1 to 100000; the partner may allow fewer.';
+COMMENT ON COLUMN gn_harvest.source.uncapped_pages IS 'Asks with limit=0, which goes round the partner''s cap on pages: only if its administrator agrees.';
+COMMENT ON COLUMN gn_harvest.source.retry_budget IS 'Requests that a run may repeat after errors before it fails.';
+COMMENT ON COLUMN gn_harvest.source.look_back IS 'How far before the last change an incremental run asks again: more than a clock''s step and a long transaction of the partner.';
+COMMENT ON COLUMN gn_harvest.source.allowed_hours IS 'Hours of this server in which runs may work, such as 20:00-06:00; null: always.';
+COMMENT ON COLUMN gn_harvest.source.pause_after_failures IS 'Failed runs in a row after which the source is paused.';
+COMMENT ON COLUMN gn_harvest.source.protected_columns IS 'Columns of gn_synthese.synthese that are written when an observation is new and never again.';
+COMMENT ON COLUMN gn_harvest.source.on_unknown_value IS 'What a code or label that is not in the local nomenclature becomes: default (that of the target), null, or reject (the record waits).';
+COMMENT ON COLUMN gn_harvest.source.on_uuid_conflict IS 'What becomes of a record whose UUID is that of an observation of another source: reject, skip, take_over, or priority (the source with the lower number has it).';
+COMMENT ON COLUMN gn_harvest.source.max_loss IS 'Deletions, in percent of the observations held, above which a run deletes nothing and ends as blocked.';
+COMMENT ON COLUMN gn_harvest.source.priority IS 'Rank among sources, for run_all and for on_uuid_conflict priority; the lower number comes first.';
+COMMENT ON COLUMN gn_harvest.source.contract IS 'What a change of the export''s columns does: warn (the run says it), freeze (the run fails), evolve (nothing).';
+COMMENT ON COLUMN gn_harvest.source.ca_certificate IS 'Certificate in PEM of an authority to trust besides those of the system.';
+COMMENT ON COLUMN gn_harvest.source.enabled IS 'Whether it may be run; pause_source and resume_source.';
+COMMENT ON COLUMN gn_harvest.source.created_at IS 'When it was added.';
+COMMENT ON COLUMN gn_harvest.source.altered_at IS 'When it was last altered.';
 COMMENT ON COLUMN gn_harvest.source.owner IS 'Role as which its runs write into the target. A name, so that it survives a dump.';
 
 -- Facts that runs learn; apart from the settings so that a run never waits for an alter_source.
@@ -140,7 +169,8 @@ DECLARE
 BEGIN
     IF NEW.name !~ '^\S(.{0,61}\S)?$' THEN
         RAISE EXCEPTION 'the name of a source has 1 to 63 characters and neither begins nor ends with a space'
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Name given: "%s".', NEW.name);
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Name given: "%s".', NEW.name),
+                  HINT = 'Give a name such as ''CEN Alpes'': accents, quotes and spaces within are welcome.';
     END IF;
     NEW.url := gn_harvest.normalise_url(NEW.url);
     PERFORM gn_harvest.check_range('export_id', NEW.export_id, 1, 2147483647);
@@ -150,7 +180,7 @@ BEGIN
     PERFORM gn_harvest.check_range('retry_budget', NEW.retry_budget, 0, 10000);
     PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);
     PERFORM gn_harvest.check_choice('format', NEW.format, '{auto,codes,labels}');
-    PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,null,reject}');
+    PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,"null",reject}');
     PERFORM gn_harvest.check_choice('contract', NEW.contract, '{warn,freeze,evolve}');
     PERFORM gn_harvest.check_choice('on_uuid_conflict', NEW.on_uuid_conflict, '{reject,skip,take_over,priority}');
     PERFORM gn_harvest.check_choice('metadata_mode', NEW.metadata_mode, '{full,create_only,mapped,single_dataset}');
@@ -195,15 +225,33 @@ BEGIN
                   DETAIL = 'It is not a column of gn_synthese.synthese that a harvest writes.',
                   HINT = 'SELECT unnest(gn_harvest.target_columns()) lists them.';
     END IF;
-    IF (TG_OP = 'INSERT' OR NEW.owner <> OLD.owner) AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = NEW.owner) THEN
-        RAISE EXCEPTION 'role "%" does not exist', NEW.owner
-            USING ERRCODE = 'undefined_object', HINT = 'alter_source(name, owner => ''...'') names the role as which the source writes.';
+    IF TG_OP = 'UPDATE' THEN
+        NEW.altered_at := now();
     END IF;
-    NEW.altered_at := now();
     RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.check_source_settings() IS 'Trigger: checks every setting of a source and says what would be right.';
+
+-- Not in the trigger: a dump is restored also where its roles do not exist yet.
+CREATE FUNCTION gn_harvest.check_owner(owner name) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF owner IS NULL THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner) THEN
+        RAISE EXCEPTION 'role "%" does not exist', owner
+            USING ERRCODE = 'undefined_object', HINT = format('The owner is the role as which the source writes. CREATE ROLE %I;', owner);
+    END IF;
+    IF NOT gn_harvest.may_manage(gn_harvest.caller(), owner) THEN
+        RAISE EXCEPTION 'role "%" may not make "%" the owner of a source', gn_harvest.caller(), owner
+            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT %I TO %I;', owner, gn_harvest.caller());
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.check_owner(name) IS 'Refuses an owner that does not exist, or of which the caller is not a member.';
 
 CREATE FUNCTION gn_harvest.check_range(setting text, given integer, minimum integer, maximum integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE
@@ -211,7 +259,8 @@ AS $$
 BEGIN
     IF given NOT BETWEEN minimum AND maximum THEN
         RAISE EXCEPTION '% must be between % and %', setting, minimum, maximum
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = pg_catalog.format('Value given: %s.', given);
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = pg_catalog.format('Value given: %s.', given),
+                  HINT = pg_catalog.format('Give %s => a number of that range, or leave it out.', setting);
     END IF;
 END
 $$;
@@ -221,7 +270,7 @@ CREATE FUNCTION gn_harvest.check_choice(setting text, given text, choices text[]
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 BEGIN
-    IF given IS NULL OR NOT given = ANY (choices) THEN
+    IF given = ANY (choices) IS NOT TRUE THEN
         RAISE EXCEPTION '% can not be "%"', setting, given
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = pg_catalog.format('It is one of: %s.', pg_catalog.array_to_string(choices, ', '));

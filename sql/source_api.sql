@@ -56,20 +56,19 @@ BEGIN
         -- GN2PG's names say what the export gives; the stock view is the one with labels.
         add_source.format := coalesce(add_source.format, CASE add_source.data_type WHEN 'synthese' THEN 'labels' ELSE 'codes' END);
     END IF;
-    IF add_source.owner IS NOT NULL AND NOT gn_harvest.may_manage(gn_harvest.caller(), add_source.owner) THEN
-        RAISE EXCEPTION 'role "%" may not make "%" the owner of a source', gn_harvest.caller(), add_source.owner
-            USING ERRCODE = 'insufficient_privilege', HINT = 'One must be a member of that role.';
-    END IF;
+    PERFORM gn_harvest.check_owner(add_source.owner);
     settings := jsonb_strip_nulls(jsonb_build_object(
         'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id,
-        'format', format, 'filters', filters, 'key_column', key_column, 'date_column', date_column,
+        'format', format, 'key_column', key_column, 'date_column', date_column,
         'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
         'contract', contract, 'ca_certificate', ca_certificate,
         'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
-        'organisms_by_name', organisms_by_name));
+        'organisms_by_name', organisms_by_name))
+        -- Apart: a filter that is null is a mistake to be told, not one to be left out.
+        || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     INSERT INTO gn_harvest.source AS s (name, url, export_id, owner)
     VALUES (add_source.name, add_source.url, add_source.export_id, coalesce(add_source.owner, gn_harvest.caller()))
     RETURNING s.* INTO added;
@@ -116,7 +115,8 @@ BEGIN
     END IF;
     IF (login IS NULL) <> (password IS NULL) THEN
         RAISE EXCEPTION 'a login needs its password, and a password its login'
-            USING ERRCODE = 'invalid_parameter_value';
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Give login => ... and password => ..., or a token => ..., or nothing for a public export.';
     END IF;
     DELETE FROM gn_harvest.credential c WHERE c.source_id = store_credentials.source_id;
     IF num_nonnulls(login, token) > 0 THEN
@@ -178,30 +178,30 @@ DECLARE
     refused  text;
 BEGIN
     SELECT c INTO refused FROM unnest(clear) c
-    WHERE NOT c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,ca_certificate,target_dataset}'::text[]) LIMIT 1;
+    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,ca_certificate,target_dataset}'::text[]) IS NOT TRUE LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" can not be cleared', refused
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, ca_certificate, target_dataset.';
     END IF;
-    IF alter_source.owner IS NOT NULL AND NOT gn_harvest.may_manage(gn_harvest.caller(), alter_source.owner) THEN
-        RAISE EXCEPTION 'role "%" may not make "%" the owner of a source', gn_harvest.caller(), alter_source.owner
-            USING ERRCODE = 'insufficient_privilege', HINT = 'One must be a member of that role.';
-    END IF;
+    PERFORM gn_harvest.check_owner(alter_source.owner);
     settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
         || jsonb_strip_nulls(jsonb_build_object(
         'name', new_name, 'url', url, 'export_id', export_id, 'owner', owner,
         'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id,
-        'format', format, 'filters', filters, 'key_column', key_column, 'date_column', date_column,
+        'format', format, 'key_column', key_column, 'date_column', date_column,
         'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
         'contract', contract, 'ca_certificate', ca_certificate,
         'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
-        'organisms_by_name', organisms_by_name));
+        'organisms_by_name', organisms_by_name))
+        -- Apart: a filter that is null is a mistake to be told, not one to be left out.
+        || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     IF new_name <> before.name AND EXISTS (SELECT FROM gn_harvest.source s WHERE s.name = new_name) THEN
-        RAISE EXCEPTION 'source "%" exists already', new_name USING ERRCODE = 'duplicate_object';
+        RAISE EXCEPTION 'source "%" exists already', new_name
+            USING ERRCODE = 'duplicate_object', HINT = 'Choose another name; SELECT source FROM gn_harvest.source_status lists those taken.';
     END IF;
     result := gn_harvest.apply_settings(before, settings);
     -- A secret was given for one host: it does not follow the source to another.

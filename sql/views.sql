@@ -86,6 +86,21 @@ COMMENT ON COLUMN gn_harvest.run_history.error_detail IS 'What was seen.';
 COMMENT ON COLUMN gn_harvest.run_history.error_hint IS 'What to do.';
 COMMENT ON COLUMN gn_harvest.run_history.source_id IS 'Number of the source; null once it has been dropped.';
 
+-- The columns of all_run are the same ones.
+DO $$
+DECLARE
+    shared record;
+BEGIN
+    FOR shared IN
+        SELECT a.attname, pg_catalog.col_description(a.attrelid, a.attnum) AS words
+        FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid = 'gn_harvest.run_history'::pg_catalog.regclass AND a.attnum > 0
+    LOOP
+        EXECUTE pg_catalog.format('COMMENT ON COLUMN gn_harvest.all_run.%I IS %L', shared.attname, shared.words);
+    END LOOP;
+END
+$$;
+
 CREATE VIEW gn_harvest.run_progress WITH (security_barrier) AS
 SELECT r.id AS run,
        r.source,

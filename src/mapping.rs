@@ -7,7 +7,7 @@
 #[path = "mapping/recognition.rs"]
 mod recognition;
 
-pub use recognition::column_names;
+pub use recognition::{PARTS, column_names};
 
 /// What a value of a `synthese` column is, and how the text of an export becomes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

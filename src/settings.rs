@@ -41,11 +41,11 @@ pub fn register() {
         ),
         (
             c"gn_harvest.max_body",
-            c"Size in megabytes of an answer, unpacked, past which it is refused.",
+            c"Size of an answer, unpacked, past which it is refused.",
             &MAX_BODY,
             1,
             2047,
-            GucFlags::default(),
+            GucFlags::UNIT_MB,
         ),
         (
             c"gn_harvest.lock_timeout",

@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 
 use crate::error::Failure;
 use crate::mapping::{self, Kind};
-use crate::record::Reason;
+use crate::record::{self, Reason};
 use crate::{geonature, postgres};
 
 /// A base address of a GeoNature in its canonical form, or an error that says what is wrong with it.
@@ -34,6 +34,34 @@ fn target_columns() -> Vec<String> {
         .iter()
         .map(|column| column.target.to_owned())
         .collect()
+}
+
+/// Those that map_field can feed: the same, and the parts of a record that only a column of the export can give.
+#[pg_extern(immutable)]
+fn field_columns() -> Vec<String> {
+    let parts = mapping::PARTS.iter().map(|part| (*part).to_owned());
+    target_columns().into_iter().chain(parts).collect()
+}
+
+/// Refuses a constant that could not be written into a column.
+#[pg_extern(immutable, strict)]
+fn check_constant(column: &str, constant: &str) {
+    let refused = |message: String| Failure::new("22023", message);
+    let Some(index) = mapping::column_index(column) else {
+        refused(format!(
+            "column \"{column}\" can not be filled with a constant"
+        ))
+        .hint("Name a column of the export with source_column => ...")
+        .raise()
+    };
+    if let Err(why) = record::constant(mapping::COLUMNS[index].kind, constant) {
+        refused(format!(
+            "\"{constant}\" can not be a value of column \"{column}\""
+        ))
+        .detail(why)
+        .hint("Give a value of the column's type; a code for a nomenclature.")
+        .raise()
+    }
 }
 
 /// Of which those whose values stand for an entry of a local referential.
@@ -74,10 +102,12 @@ fn hide_statement(function: &str) {
 extension_sql!(
     "COMMENT ON FUNCTION gn_harvest.normalise_url(text) IS 'The address of a GeoNature in its canonical form, or an error that says what is wrong with it.';
      COMMENT ON FUNCTION gn_harvest.url_host(text) IS 'Scheme, host and port of an address.';
-     COMMENT ON FUNCTION gn_harvest.target_columns() IS 'Columns of gn_synthese.synthese that a harvest fills: those that map_field and protected_columns know.';
+     COMMENT ON FUNCTION gn_harvest.target_columns() IS 'Columns of gn_synthese.synthese that a harvest fills with values of the export: those that protected_columns knows.';
+     COMMENT ON FUNCTION gn_harvest.field_columns() IS 'Columns of gn_synthese.synthese that map_field can feed.';
+     COMMENT ON FUNCTION gn_harvest.check_constant(text, text) IS 'Refuses a constant that could not be written into a column.';
      COMMENT ON FUNCTION gn_harvest.mappable_columns() IS 'Columns whose values map_value can map.';
      COMMENT ON FUNCTION gn_harvest.rejection_reasons() IS 'Reason codes of rejected_record, each explained in the README.';
      COMMENT ON FUNCTION gn_harvest.hide_statement(text) IS 'Hides the running statement, which holds a secret, from pg_stat_activity and from the log of errors.';",
     name = "source_functions",
-    requires = [normalise_url, url_host, target_columns, mappable_columns, rejection_reasons, hide_statement]
+    requires = [normalise_url, url_host, target_columns, field_columns, check_constant, mappable_columns, rejection_reasons, hide_statement]
 );

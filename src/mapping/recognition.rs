@@ -113,7 +113,8 @@ struct Mapped {
     parts: HashMap<&'static str, String>,
 }
 
-const PARTS: Names = &[KEY_TARGET, GEOMETRY_TARGET, DATASET_TARGET, AREA_TARGET];
+/// Parts of a record that a mapping can only take whole from a column of the export.
+pub const PARTS: Names = &[KEY_TARGET, GEOMETRY_TARGET, DATASET_TARGET, AREA_TARGET];
 
 impl Mapped {
     fn read(finder: &mut Finder, mappings: &[FieldMapping]) -> Result<Self, MappingError> {

@@ -224,9 +224,14 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// A program of this PostgreSQL, such as pg_dump.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
     /// psql on a database of this cluster, for what tests want of it.
     pub fn psql_command(&self, database: &str) -> Command {
-        let mut command = Command::new(self.bin.join("psql"));
+        let mut command = Command::new(self.program("psql"));
         command
             .env("PGHOST", self.host())
             .env("PGPORT", PORT)
