@@ -10,10 +10,12 @@ BEGIN
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA gn_harvest TO %I', role);
     EXECUTE format('GRANT SELECT ON gn_harvest.run_history, gn_harvest.run_progress, gn_harvest.source_status,
-        gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict TO %I', role);
+        gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict,
+        gn_harvest.metadata_review TO %I', role);
     -- Views check the functions that they call against who reads them.
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.visible_source(name), gn_harvest.sees_everything(name),
-        gn_harvest.working_source(), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text) TO %I', role);
+        gn_harvest.working_source(), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text),
+        gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]) TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_views(name) IS 'What readers and operators have in common.';
@@ -34,11 +36,12 @@ AS $$
 BEGIN
     PERFORM gn_harvest.grant_views(role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.add_source, gn_harvest.alter_source, gn_harvest.set_credentials,
-        gn_harvest.pause_source, gn_harvest.resume_source, gn_harvest.drop_source, gn_harvest.check_source,
+        gn_harvest.pause_source, gn_harvest.resume_source, gn_harvest.drop_source, gn_harvest.accept_columns, gn_harvest.check_source,
         gn_harvest.run, gn_harvest.run_all, gn_harvest.retry_rejected, gn_harvest.discard_rejected,
         gn_harvest.cancel, gn_harvest.is_running, gn_harvest.wait_for,
         gn_harvest.map_value, gn_harvest.unmap_value, gn_harvest.map_field,
-        gn_harvest.target_columns, gn_harvest.mappable_columns TO %I', role);
+        gn_harvest.map_dataset, gn_harvest.unmap_dataset,
+        gn_harvest.target_columns, gn_harvest.mappable_columns, gn_harvest.rejection_reasons TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_operator(name) IS 'Lets a role connect sources, run and manage those that it owns, and read the views of them. Its runs write with its own rights: grant it what the target needs.';

@@ -17,6 +17,8 @@ CREATE TABLE gn_harvest.harvested (
 CREATE UNIQUE INDEX harvested_key_number_idx ON gn_harvest.harvested (source_id, key_number);
 CREATE UNIQUE INDEX harvested_source_key_idx ON gn_harvest.harvested (source_id, source_key) WHERE key_number IS NULL;
 CREATE INDEX harvested_uuid_idx ON gn_harvest.harvested (uuid);
+-- Deletions know the row of the target only.
+CREATE INDEX harvested_id_synthese_idx ON gn_harvest.harvested (id_synthese) WHERE id_synthese IS NOT NULL;
 COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target, hashes of what was written, the runs that wrote it first and last. A null key: its key now names another record and its own new key has not come yet.';
 
 CREATE TABLE gn_harvest.value_mapping (
@@ -65,3 +67,21 @@ CREATE TABLE gn_harvest.former_source (
     dropped_by name        NOT NULL
 );
 COMMENT ON TABLE gn_harvest.former_source IS 'Sources that were dropped and whose observations stayed: name and row in gn_synthese.t_sources, so that one connected again takes its rows back.';
+
+-- What a run found missing at the source; emptied when it is applied. Moves with the slices to the run that resumes.
+CREATE TABLE gn_harvest.missing (
+    run_id      bigint NOT NULL REFERENCES gn_harvest.run ON DELETE CASCADE,
+    id_synthese bigint NOT NULL,
+    key_number  bigint,
+    source_key  text,
+    PRIMARY KEY (run_id, id_synthese)
+);
+COMMENT ON TABLE gn_harvest.missing IS 'Observations that a run found missing at the source: deleted at its end, unless the loss guard objects.';
+
+-- Only for exports whose keys are no numbers; their runs are not resumed, so it need not survive a crash.
+CREATE UNLOGGED TABLE gn_harvest.seen (
+    run_id     bigint NOT NULL,
+    source_key text   NOT NULL,
+    PRIMARY KEY (run_id, source_key)
+);
+COMMENT ON TABLE gn_harvest.seen IS 'Keys that a reconciling run has read, while it reads an export whose keys are no numbers.';

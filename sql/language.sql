@@ -21,6 +21,7 @@ AS $$
                     WHEN 'failed' THEN 'En échec'
                     WHEN 'cancelled' THEN 'Annulée'
                     WHEN 'interrupted' THEN 'Interrompue'
+                    WHEN 'blocked' THEN 'Bloquée'
                     ELSE english END END
 $$;
 COMMENT ON FUNCTION gn_harvest.word(text) IS 'A word of the views in the language of who reads.';

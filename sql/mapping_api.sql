@@ -20,6 +20,7 @@ BEGIN
         RAISE EXCEPTION 'values of column "%" can not be mapped', "column" USING ERRCODE = 'invalid_parameter_value',
             HINT = format('Columns with a referential: %s.', array_to_string(gn_harvest.mappable_columns(), ', '));
     END IF;
+    PERFORM gn_harvest.check_local_value("column", map_value.local_value);
     INSERT INTO gn_harvest.value_mapping AS m (source_id, column_name, source_value, local_value, set_by)
     VALUES (mapped_source, "column", value, map_value.local_value, gn_harvest.caller())
     ON CONFLICT (coalesce(source_id, 0), column_name, source_value)
@@ -27,6 +28,32 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.map_value(text, text, text, text) IS 'A value of a source stands for a local one: a cd_nomenclature, a cd_nom, a cd_hab, an area "TYPE/CODE"; null for no value. source null: for every source. Rows already written follow at the next full run.';
+
+-- Only its form: whether it is in the referential is seen, with the owner's rights, by the run that meets it;
+-- unmapped_value goes on showing a value whose mapping leads nowhere.
+CREATE FUNCTION gn_harvest.check_local_value("column" text, local_value text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF "column" = 'cd_nom' AND local_value IS NULL THEN
+        RAISE EXCEPTION 'an observation can not be without cd_nom' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Map it to a cd_nom of taxonomie.taxref, or give the records up with gn_harvest.discard_rejected(...).';
+    END IF;
+    IF "column" IN ('cd_nom', 'cd_hab') AND local_value !~ '^\d{1,9}$' THEN
+        RAISE EXCEPTION '"%" is not a %', local_value, "column" USING ERRCODE = 'invalid_parameter_value',
+            HINT = format('Give a number of %s.', CASE "column" WHEN 'cd_nom' THEN 'taxonomie.taxref' ELSE 'ref_habitats.habref' END);
+    END IF;
+    IF "column" = 'id_area_attachment' AND local_value !~ '^[^/]+/.+$' THEN
+        RAISE EXCEPTION '"%" is not an area', local_value USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Give its type and code as TYPE/CODE, such as COM/38185.';
+    END IF;
+    IF local_value ~ '^\s*$' THEN
+        RAISE EXCEPTION 'a local value can not be blank' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Give null for no value.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.check_local_value(text, text) IS 'Refuses a local value that can not be one of the column''s referential.';
 
 CREATE FUNCTION gn_harvest.unmap_value(source text, "column" text, value text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

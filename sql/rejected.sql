@@ -23,4 +23,6 @@ CREATE TABLE gn_harvest.rejected (
     discard_note   text,
     UNIQUE (source_id, identity)
 );
+-- Each run asks which records wait for a dataset.
+CREATE INDEX rejected_dataset_idx ON gn_harvest.rejected (source_id, value) WHERE reason = 'unmapped_dataset';
 COMMENT ON TABLE gn_harvest.rejected IS 'One row a record that is waiting: why, and its JSON item as it came. A record that is written later leaves the table; one that was discarded stays as a trace, and comes back if the source changes it.';

@@ -7,6 +7,9 @@ DECLARE
     concerned gn_harvest.source := gn_harvest.managed_source(name);
     discarded bigint;
 BEGIN
+    IF reason IS NOT NULL THEN
+        PERFORM gn_harvest.check_choice('reason', reason, gn_harvest.rejection_reasons());
+    END IF;
     UPDATE gn_harvest.rejected r
     SET discarded_at = now(), discarded_by = gn_harvest.caller(), discard_note = note
     WHERE r.source_id = concerned.id

@@ -30,8 +30,11 @@ CREATE TABLE gn_harvest.run (
     repeated        bigint      NOT NULL DEFAULT 0,
     hidden          bigint      NOT NULL DEFAULT 0,
     frameworks_created bigint   NOT NULL DEFAULT 0,
+    frameworks_updated bigint   NOT NULL DEFAULT 0,
     datasets_created   bigint   NOT NULL DEFAULT 0,
+    datasets_updated   bigint   NOT NULL DEFAULT 0,
     actors_created     bigint   NOT NULL DEFAULT 0,
+    allow_loss      boolean     NOT NULL DEFAULT false,
     watermark_from  text,
     watermark       text,
     settings        text,
@@ -40,11 +43,11 @@ CREATE TABLE gn_harvest.run (
     error_message   text,
     error_detail    text,
     error_hint      text,
-    CONSTRAINT known_status CHECK (status IN ('running', 'succeeded', 'failed', 'cancelled', 'interrupted'))
+    CONSTRAINT known_status CHECK (status IN ('running', 'succeeded', 'failed', 'cancelled', 'interrupted', 'blocked'))
 ) WITH (fillfactor = 50);
 CREATE INDEX run_source_idx ON gn_harvest.run (source_id, id);
 CREATE SEQUENCE gn_harvest.run_id_seq OWNED BY gn_harvest.run.id;
-COMMENT ON TABLE gn_harvest.run IS 'One row a run, written by its worker. running -> succeeded | failed | cancelled | interrupted; a run whose worker is gone is closed as interrupted.';
+COMMENT ON TABLE gn_harvest.run IS 'One row a run, written by its worker. running -> succeeded | failed | cancelled | interrupted | blocked (by the loss guard); a run whose worker is gone is closed as interrupted.';
 COMMENT ON SEQUENCE gn_harvest.run_id_seq IS 'Numbers of runs, drawn by the session that starts one.';
 
 -- A range of the export's key. Workers claim one at a time and add to "done" in the
@@ -55,6 +58,7 @@ CREATE TABLE gn_harvest.slice (
     whole   int8range       NOT NULL,
     done    int8multirange  NOT NULL DEFAULT '{}',
     claimed_by integer,
+    cut_by  bigint          NOT NULL,
     PRIMARY KEY (run_id, no)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE gn_harvest.slice IS 'Ranges of key that a run reads, and what of each is read and written. Kept while a full run is unfinished, so that it can be resumed.';

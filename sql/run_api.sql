@@ -1,17 +1,17 @@
 -- run, run_all, retry_rejected, check_source, cancel, is_running, wait_for.
 -- The work is done by a background worker: these functions start it, wait for it and read what it wrote.
 
-CREATE FUNCTION gn_harvest.run(name text, mode text DEFAULT 'auto', wait boolean DEFAULT true) RETURNS gn_harvest.run_history
+CREATE FUNCTION gn_harvest.run(name text, mode text DEFAULT 'auto', wait boolean DEFAULT true, allow_loss boolean DEFAULT false) RETURNS gn_harvest.run_history
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted gn_harvest.source := gn_harvest.managed_source(name);
 BEGIN
-    PERFORM gn_harvest.check_choice('mode', mode, '{auto,full,incremental}');
-    RETURN gn_harvest.outcome(gn_harvest.start_worker(wanted.id, mode, gn_harvest.caller(), wait), wait);
+    PERFORM gn_harvest.check_choice('mode', mode, '{auto,full,incremental,reconcile}');
+    RETURN gn_harvest.outcome(gn_harvest.start_worker(wanted.id, mode, gn_harvest.caller(), wait, allow_loss), wait);
 END
 $$;
-COMMENT ON FUNCTION gn_harvest.run(text, text, boolean) IS 'Harvests a source now, in a background worker. auto: incremental if there is a watermark, else full, and an interrupted full goes on where it stopped. wait => false returns at once. Returns the run''s row; a run that failed says why there.';
+COMMENT ON FUNCTION gn_harvest.run(text, text, boolean, boolean) IS 'Harvests a source now, in a background worker. auto: incremental if there is a watermark, else full, and an interrupted full goes on where it stopped. reconcile: full, and what the source no longer has is deleted here. allow_loss lets it delete more than max_loss, once. wait => false returns at once. Returns the run''s row; a run that failed says why there.';
 
 CREATE FUNCTION gn_harvest.retry_rejected(name text, wait boolean DEFAULT true) RETURNS gn_harvest.run_history
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -19,7 +19,7 @@ AS $$
 DECLARE
     wanted gn_harvest.source := gn_harvest.managed_source(name);
 BEGIN
-    RETURN gn_harvest.outcome(gn_harvest.start_worker(wanted.id, 'retry', gn_harvest.caller(), wait), wait);
+    RETURN gn_harvest.outcome(gn_harvest.start_worker(wanted.id, 'retry', gn_harvest.caller(), wait, false), wait);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.retry_rejected(text, boolean) IS 'Tries the rejected records of a source again, from what was kept of them, without asking the partner. Returns the run''s row.';
@@ -57,7 +57,7 @@ BEGIN
         ORDER BY s.priority, s.name
     LOOP
         BEGIN
-            result := gn_harvest.outcome(gn_harvest.start_worker(each_source.id, 'auto', gn_harvest.caller(), wait), wait);
+            result := gn_harvest.outcome(gn_harvest.start_worker(each_source.id, 'auto', gn_harvest.caller(), wait, false), wait);
             RETURN NEXT result;
         EXCEPTION WHEN lock_not_available OR insufficient_resources OR object_not_in_prerequisite_state THEN
             RAISE WARNING 'source "%" was not run: %', each_source.name, SQLERRM;
@@ -72,7 +72,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted  gn_harvest.source := gn_harvest.managed_source(name);
-    checked bigint := gn_harvest.start_worker(wanted.id, 'check', gn_harvest.caller(), true);
+    checked bigint := gn_harvest.start_worker(wanted.id, 'check', gn_harvest.caller(), true, false);
 BEGIN
     RETURN QUERY
         SELECT c."check", c.status, c.detail, c.hint

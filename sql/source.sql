@@ -22,14 +22,24 @@ CREATE TABLE gn_harvest.source (
     protected_columns    text[]      NOT NULL DEFAULT '{}',
     on_unknown_value     text        NOT NULL DEFAULT 'default',
     on_uuid_conflict     text        NOT NULL DEFAULT 'reject',
+    max_loss             numeric     NOT NULL DEFAULT 10,
     priority             integer     NOT NULL DEFAULT 100,
+    contract             text        NOT NULL DEFAULT 'warn',
     ca_certificate       text,
+    metadata_mode        text        NOT NULL DEFAULT 'full',
+    target_dataset       uuid,
+    create_persons       boolean     NOT NULL DEFAULT true,
+    organisms_by_name    boolean     NOT NULL DEFAULT false,
     enabled              boolean     NOT NULL DEFAULT true,
     owner                name        NOT NULL,
     created_at           timestamptz NOT NULL DEFAULT now(),
     altered_at           timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE gn_harvest.source IS 'One row a source: where it is, how it is read, what is done with what it gives. Written by add_source and alter_source.';
+COMMENT ON COLUMN gn_harvest.source.metadata_mode IS 'full: frameworks, datasets and actors are created and kept up to date; create_only: created, then left to local people; mapped: only what map_dataset names; single_dataset: everything goes into target_dataset. Rows already written follow a change at the next full run.';
+COMMENT ON COLUMN gn_harvest.source.target_dataset IS 'unique_dataset_id of the local dataset that takes everything, in mode single_dataset.';
+COMMENT ON COLUMN gn_harvest.source.create_persons IS 'Whether persons that are not here are created; if not, they are left out of the actors.';
+COMMENT ON COLUMN gn_harvest.source.organisms_by_name IS 'Whether an organism whose UUID is unknown is the one that has exactly its name here.';
 COMMENT ON COLUMN gn_harvest.source.owner IS 'Role as which its runs write into the target. A name, so that it survives a dump.';
 
 -- Facts that runs learn; apart from the settings so that a run never waits for an alter_source.
@@ -38,6 +48,7 @@ CREATE TABLE gn_harvest.source_state (
     id_source            integer,
     watermark            text,
     watermark_column     text,
+    deletion_watermark   text,
     export_columns       text[],
     column_formats       jsonb       NOT NULL DEFAULT '{}',
     observations         bigint      NOT NULL DEFAULT 0,
@@ -140,7 +151,19 @@ BEGIN
     PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);
     PERFORM gn_harvest.check_choice('format', NEW.format, '{auto,codes,labels}');
     PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,null,reject}');
+    PERFORM gn_harvest.check_choice('contract', NEW.contract, '{warn,freeze,evolve}');
     PERFORM gn_harvest.check_choice('on_uuid_conflict', NEW.on_uuid_conflict, '{reject,skip,take_over,priority}');
+    PERFORM gn_harvest.check_choice('metadata_mode', NEW.metadata_mode, '{full,create_only,mapped,single_dataset}');
+    IF NEW.metadata_mode = 'single_dataset' AND NEW.target_dataset IS NULL THEN
+        RAISE EXCEPTION 'metadata_mode single_dataset needs a target_dataset'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Give the unique_dataset_id of the local dataset: target_dataset => (SELECT unique_dataset_id FROM gn_meta.t_datasets WHERE dataset_name = ''...'').';
+    END IF;
+    IF NEW.max_loss NOT BETWEEN 0 AND 100 THEN
+        RAISE EXCEPTION 'max_loss must be between 0 and 100'
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.max_loss),
+                  HINT = 'It is a percentage of the observations held; the default is 10.';
+    END IF;
     IF NEW.look_back < interval '0' OR NEW.look_back > interval '366 days' THEN
         RAISE EXCEPTION 'look_back must be between 0 and 366 days'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.look_back),

@@ -25,8 +25,14 @@ CREATE FUNCTION gn_harvest.add_source(
     protected_columns    text[]   DEFAULT NULL,
     on_unknown_value     text     DEFAULT NULL,
     on_uuid_conflict     text     DEFAULT NULL,
+    max_loss             numeric  DEFAULT NULL,
     priority             integer  DEFAULT NULL,
+    contract             text     DEFAULT NULL,
     ca_certificate       text     DEFAULT NULL,
+    metadata_mode        text     DEFAULT NULL,
+    target_dataset       uuid     DEFAULT NULL,
+    create_persons       boolean  DEFAULT NULL,
+    organisms_by_name    boolean  DEFAULT NULL,
     owner                name     DEFAULT NULL
 ) RETURNS gn_harvest.source
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -60,8 +66,10 @@ BEGIN
         'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
-        'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'priority', priority,
-        'ca_certificate', ca_certificate));
+        'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
+        'contract', contract, 'ca_certificate', ca_certificate,
+        'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
+        'organisms_by_name', organisms_by_name));
     INSERT INTO gn_harvest.source AS s (name, url, export_id, owner)
     VALUES (add_source.name, add_source.url, add_source.export_id, coalesce(add_source.owner, gn_harvest.caller()))
     RETURNING s.* INTO added;
@@ -82,11 +90,13 @@ BEGIN
     UPDATE gn_harvest.source s
     SET (name, url, export_id, metadata_export_id, organism, organism_uuid, format, filters, key_column, date_column,
          connections, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
-         protected_columns, on_unknown_value, on_uuid_conflict, priority, ca_certificate, owner)
+         protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
+         create_persons, organisms_by_name, owner)
       = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.organism, wanted.organism_uuid, wanted.format,
          wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.page_size, wanted.uncapped_pages,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
-         wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.priority, wanted.ca_certificate, wanted.owner)
+         wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
+         wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name, wanted.owner)
     WHERE s.id = base.id
     RETURNING s.* INTO result;
     RETURN result;
@@ -148,8 +158,14 @@ CREATE FUNCTION gn_harvest.alter_source(
     protected_columns    text[]   DEFAULT NULL,
     on_unknown_value     text     DEFAULT NULL,
     on_uuid_conflict     text     DEFAULT NULL,
+    max_loss             numeric  DEFAULT NULL,
     priority             integer  DEFAULT NULL,
+    contract             text     DEFAULT NULL,
     ca_certificate       text     DEFAULT NULL,
+    metadata_mode        text     DEFAULT NULL,
+    target_dataset       uuid     DEFAULT NULL,
+    create_persons       boolean  DEFAULT NULL,
+    organisms_by_name    boolean  DEFAULT NULL,
     owner                name     DEFAULT NULL,
     clear                text[]   DEFAULT '{}'
 ) RETURNS gn_harvest.source
@@ -162,11 +178,11 @@ DECLARE
     refused  text;
 BEGIN
     SELECT c INTO refused FROM unnest(clear) c
-    WHERE NOT c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,ca_certificate}'::text[]) LIMIT 1;
+    WHERE NOT c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,ca_certificate,target_dataset}'::text[]) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" can not be cleared', refused
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, ca_certificate.';
+                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, ca_certificate, target_dataset.';
     END IF;
     IF alter_source.owner IS NOT NULL AND NOT gn_harvest.may_manage(gn_harvest.caller(), alter_source.owner) THEN
         RAISE EXCEPTION 'role "%" may not make "%" the owner of a source', gn_harvest.caller(), alter_source.owner
@@ -180,8 +196,10 @@ BEGIN
         'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
-        'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'priority', priority,
-        'ca_certificate', ca_certificate));
+        'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
+        'contract', contract, 'ca_certificate', ca_certificate,
+        'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
+        'organisms_by_name', organisms_by_name));
     IF new_name <> before.name AND EXISTS (SELECT FROM gn_harvest.source s WHERE s.name = new_name) THEN
         RAISE EXCEPTION 'source "%" exists already', new_name USING ERRCODE = 'duplicate_object';
     END IF;
@@ -197,7 +215,7 @@ BEGIN
     IF (result.url, result.export_id, result.filters, result.date_column, result.key_column)
        IS DISTINCT FROM (before.url, before.export_id, before.filters, before.date_column, before.key_column) THEN
         UPDATE gn_harvest.source_state st
-        SET watermark = NULL, watermark_column = NULL, export_columns = NULL, column_formats = '{}'
+        SET watermark = NULL, watermark_column = NULL, deletion_watermark = NULL, export_columns = NULL, column_formats = '{}'
         WHERE st.source_id = result.id;
         DELETE FROM gn_harvest.slice sl USING gn_harvest.run r WHERE r.id = sl.run_id AND r.source_id = result.id;
     END IF;
@@ -235,21 +253,46 @@ END
 $$;
 COMMENT ON FUNCTION gn_harvest.resume_source(text) IS 'Lets a paused source run again, and forgets its failures in a row.';
 
-CREATE FUNCTION gn_harvest.drop_source(name text) RETURNS void
+CREATE FUNCTION gn_harvest.accept_columns(name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    accepted gn_harvest.source := gn_harvest.managed_source(name);
+BEGIN
+    UPDATE gn_harvest.source_state st SET export_columns = NULL WHERE st.source_id = accepted.id;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.accept_columns(text) IS 'Agrees to the columns that the export has now: the next run remembers them. For a source whose contract is freeze.';
+
+CREATE FUNCTION gn_harvest.drop_source(name text, delete_data boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     dropped gn_harvest.source := gn_harvest.managed_source(name);
+    removal gn_harvest.run_history;
+    left_here bigint;
 BEGIN
     IF dropped.id IN (SELECT gn_harvest.working_source()) THEN
         RAISE EXCEPTION 'source "%" is being harvested', dropped.name
             USING ERRCODE = 'object_in_use',
                   HINT = format('SELECT gn_harvest.cancel(run) FROM gn_harvest.run_progress WHERE source = %L;', dropped.name);
     END IF;
-    INSERT INTO gn_harvest.former_source (source_id, name, id_source, dropped_by)
-    SELECT dropped.id, dropped.name, st.id_source, gn_harvest.caller()
-    FROM gn_harvest.source_state st WHERE st.source_id = dropped.id AND st.id_source IS NOT NULL;
+    IF delete_data THEN
+        removal := gn_harvest.outcome(gn_harvest.start_worker(dropped.id, 'drop', gn_harvest.caller(), true, true), true);
+        SELECT count(*) INTO left_here FROM gn_harvest.harvested h WHERE h.source_id = dropped.id AND h.id_synthese IS NOT NULL;
+        IF removal.status <> 'succeeded' OR left_here > 0 THEN
+            RAISE EXCEPTION 'the data of source "%" could not all be deleted: the source stays', dropped.name
+                USING ERRCODE = 'dependent_objects_still_exist',
+                      DETAIL = format('%s observations were deleted, %s are left.', removal.deleted, left_here),
+                      HINT = format('SELECT warnings, error_message FROM gn_harvest.run_history WHERE run = %s; says why. Call it again when the cause is mended.', removal.run);
+        END IF;
+        DELETE FROM gn_harvest.harvested h WHERE h.source_id = dropped.id;
+    ELSE
+        INSERT INTO gn_harvest.former_source (source_id, name, id_source, dropped_by)
+        SELECT dropped.id, dropped.name, st.id_source, gn_harvest.caller()
+        FROM gn_harvest.source_state st WHERE st.source_id = dropped.id AND st.id_source IS NOT NULL;
+    END IF;
     DELETE FROM gn_harvest.source s WHERE s.id = dropped.id;
 END
 $$;
-COMMENT ON FUNCTION gn_harvest.drop_source(text) IS 'Disconnects a source: its settings, secrets, mappings and rejected records go. What it brought stays in the target, and its lineage and history stay here.';
+COMMENT ON FUNCTION gn_harvest.drop_source(text, boolean) IS 'Disconnects a source: its settings, secrets, mappings and rejected records go. What it brought stays in the target, with its lineage, so that a source of the same name takes it back; delete_data => true removes it from the target, in batches.';

@@ -20,7 +20,9 @@ SELECT r.id AS run,
        r.repeated,
        r.hidden,
        r.frameworks_created,
+       r.frameworks_updated,
        r.datasets_created,
+       r.datasets_updated,
        r.actors_created,
        r.source_total,
        r.pages,
@@ -48,8 +50,8 @@ WHERE h.mode <> 'check'
 COMMENT ON VIEW gn_harvest.run_history IS 'Every run of the sources that one may see: who started it, how it ended, what it read and wrote.';
 COMMENT ON COLUMN gn_harvest.run_history.run IS 'Number of the run.';
 COMMENT ON COLUMN gn_harvest.run_history.source IS 'Name of the source, as it was at the time.';
-COMMENT ON COLUMN gn_harvest.run_history.mode IS 'What it did: full, incremental or retry.';
-COMMENT ON COLUMN gn_harvest.run_history.status IS 'running, succeeded, failed, cancelled, or interrupted (its worker is gone: crash, shutdown).';
+COMMENT ON COLUMN gn_harvest.run_history.mode IS 'What it did: full, incremental, reconcile, retry or drop.';
+COMMENT ON COLUMN gn_harvest.run_history.status IS 'running, succeeded, failed, cancelled, interrupted (its worker is gone: crash, shutdown), or blocked (it would have deleted too much).';
 COMMENT ON COLUMN gn_harvest.run_history.started_by IS 'Role that started it.';
 COMMENT ON COLUMN gn_harvest.run_history.started_at IS 'When it began.';
 COMMENT ON COLUMN gn_harvest.run_history.finished_at IS 'When it ended; null while it works.';
@@ -60,11 +62,13 @@ COMMENT ON COLUMN gn_harvest.run_history.updated IS 'Observations of which somet
 COMMENT ON COLUMN gn_harvest.run_history.unchanged IS 'Observations that were here already as they came: nothing was written.';
 COMMENT ON COLUMN gn_harvest.run_history.deleted IS 'Observations removed because the source no longer has them.';
 COMMENT ON COLUMN gn_harvest.run_history.rejected IS 'Records that could not be written; they wait in rejected_record.';
-COMMENT ON COLUMN gn_harvest.run_history.skipped IS 'Records left to the source that owns their UUID, by on_uuid_conflict.';
+COMMENT ON COLUMN gn_harvest.run_history.skipped IS 'Records left out by a decision: left to the source that owns their UUID (on_uuid_conflict), or discarded before and unchanged since.';
 COMMENT ON COLUMN gn_harvest.run_history.repeated IS 'Records that the export''s view gave more than once; counted once elsewhere.';
 COMMENT ON COLUMN gn_harvest.run_history.hidden IS 'Records that the source counts but does not serve (a GeoJSON export leaves out those without geometry).';
 COMMENT ON COLUMN gn_harvest.run_history.frameworks_created IS 'Acquisition frameworks created.';
+COMMENT ON COLUMN gn_harvest.run_history.frameworks_updated IS 'Acquisition frameworks of which something has changed, their actors and lists included.';
 COMMENT ON COLUMN gn_harvest.run_history.datasets_created IS 'Datasets created.';
+COMMENT ON COLUMN gn_harvest.run_history.datasets_updated IS 'Datasets of which something has changed, their actors and lists included.';
 COMMENT ON COLUMN gn_harvest.run_history.actors_created IS 'Organisms and persons created.';
 COMMENT ON COLUMN gn_harvest.run_history.source_total IS 'How many records the export said that it has.';
 COMMENT ON COLUMN gn_harvest.run_history.pages IS 'Pages read and written.';
@@ -105,7 +109,7 @@ WHERE r.status = 'running'
 COMMENT ON VIEW gn_harvest.run_progress IS 'Runs that are working now, visible to every session as they go on.';
 COMMENT ON COLUMN gn_harvest.run_progress.run IS 'Number of the run: cancel(run) stops it, wait_for(run) waits for it.';
 COMMENT ON COLUMN gn_harvest.run_progress.source IS 'Name of the source.';
-COMMENT ON COLUMN gn_harvest.run_progress.mode IS 'full, incremental or retry.';
+COMMENT ON COLUMN gn_harvest.run_progress.mode IS 'full, incremental, reconcile, retry or drop.';
 COMMENT ON COLUMN gn_harvest.run_progress.phase IS 'What it is doing.';
 COMMENT ON COLUMN gn_harvest.run_progress.done IS 'Records treated so far.';
 COMMENT ON COLUMN gn_harvest.run_progress.total IS 'Records that it expects; null while unknown.';
@@ -191,7 +195,7 @@ COMMENT ON COLUMN gn_harvest.rejected_record.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.rejected_record.source_key IS 'Its key at the source; null when that is what it lacks.';
 COMMENT ON COLUMN gn_harvest.rejected_record.uuid IS 'Its UUID.';
 COMMENT ON COLUMN gn_harvest.rejected_record.reason IS 'Reason code (listed in the README).';
-COMMENT ON COLUMN gn_harvest.rejected_record.column_name IS 'Column of the export that is at fault.';
+COMMENT ON COLUMN gn_harvest.rejected_record.column_name IS 'Column at fault: of the export when its value can not be read, of gn_synthese.synthese when the value does not fit there (map_value takes it).';
 COMMENT ON COLUMN gn_harvest.rejected_record.value IS 'Value at fault, cut at 500 characters.';
 COMMENT ON COLUMN gn_harvest.rejected_record.message IS 'What is wrong, in words.';
 COMMENT ON COLUMN gn_harvest.rejected_record.sqlstate IS 'SQLSTATE, when a trigger or constraint of the target refused it.';
@@ -222,7 +226,7 @@ ORDER BY j.reason = 'unknown_cd_nom' DESC, count(*) DESC, s.name, j.reason, j.va
 COMMENT ON VIEW gn_harvest.rejection_summary IS 'Rejected records that wait, counted by reason and value, missing taxa first.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.reason IS 'Reason code.';
-COMMENT ON COLUMN gn_harvest.rejection_summary.column_name IS 'Column of the export.';
+COMMENT ON COLUMN gn_harvest.rejection_summary.column_name IS 'Column at fault, as in rejected_record.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.value IS 'Value at fault.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.records IS 'How many records wait for it.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.first_seen IS 'Since when.';
@@ -239,11 +243,14 @@ SELECT s.name AS source,
        format('SELECT gn_harvest.map_value(%L, %L, %L, %L);', s.name, u.column_name, u.source_value, '…') AS call
 FROM gn_harvest.unmapped u
 JOIN gn_harvest.source s ON s.id = u.source_id
+LEFT JOIN gn_harvest.run r ON r.id = u.last_run
 WHERE u.source_id IN (SELECT gn_harvest.visible_source(current_user))
+  -- A decision that was there already when the value was met again did not help: the local value is unknown too.
   AND NOT EXISTS (SELECT FROM gn_harvest.value_mapping m
                   WHERE (m.source_id = u.source_id OR m.source_id IS NULL)
-                    AND m.column_name = u.column_name AND m.source_value = u.source_value);
-COMMENT ON VIEW gn_harvest.unmapped_value IS 'Values that the local referentials do not know and that nobody has mapped: what waits for a decision of the data manager.';
+                    AND m.column_name = u.column_name AND m.source_value = u.source_value
+                    AND m.set_at >= coalesce(r.created_at, '-infinity'));
+COMMENT ON VIEW gn_harvest.unmapped_value IS 'Values that the local referentials do not know and that nobody has mapped, or mapped to a local value that is unknown as well: what waits for a decision of the data manager.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.column_name IS 'Column of gn_synthese.synthese that it was for.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.value IS 'The value, as the source gave it.';

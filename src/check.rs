@@ -13,6 +13,7 @@ use crate::mapping::{COLUMNS, DatasetOrigin, GeometryOrigin, Layout, Origin};
 use crate::record::{self, Lengths};
 use crate::run::Counts;
 use crate::source::Format;
+use crate::source::MetadataMode;
 use crate::synthese::{Parsed, Synthese};
 use crate::{postgres, probe};
 
@@ -139,7 +140,8 @@ fn partner(session: &Session, report: &mut Report) -> Result<Option<(Layout, Pag
     key(&layout, &items, report);
     date(session, &layout, &page, report)?;
     deletions(session, &page, report)?;
-    columns(&layout, report);
+    let single_dataset = session.source.metadata_mode == MetadataMode::SingleDataset;
+    columns(&layout, single_dataset, report);
     Ok(Some((layout, page)))
 }
 
@@ -393,7 +395,7 @@ fn deletions(session: &Session, page: &Page, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
-fn columns(layout: &Layout, report: &mut Report) {
+fn columns(layout: &Layout, single_dataset: bool, report: &mut Report) {
     let recognised: Vec<String> = layout
         .recognised
         .iter()
@@ -447,6 +449,7 @@ fn columns(layout: &Layout, report: &mut Report) {
         GeometryOrigin::None => report.say("geometry", WARNING, "the export has no geometry"),
     }
     match &layout.dataset {
+        _ if single_dataset => report.say("metadata", OK, "every record goes into target_dataset"),
         DatasetOrigin::Embedded { .. } => report.say("metadata", OK, "datasets and frameworks come whole in each record"),
         DatasetOrigin::Names { .. } => report.say("metadata", WARNING, "datasets and frameworks come by UUID and name only"),
         DatasetOrigin::None => report.advise(
@@ -509,7 +512,7 @@ fn target(
     page: Page,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    if let Err(failure) = probe::require_usable(&layout) {
+    if let Err(failure) = probe::require_usable(&session.source, &layout) {
         report.failed("records", failure);
         return target_only(session, report);
     }
@@ -521,12 +524,12 @@ fn target(
             session.search_path,
         )?;
         let batch = record::parse_page(page.items(), &layout, &synthese.lengths());
-        let pages = [Parsed {
+        let pages = vec![Parsed {
             items: page.items().map(str::to_owned).collect(),
             batch,
         }];
         let mut counts = Counts::default();
-        synthese.write(&pages, &mut counts)?;
+        synthese.write(pages, &mut counts)?;
         let formats = synthese.formats();
         let sample = sample_row(session)?;
         let reasons = rejections(session)?;

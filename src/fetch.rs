@@ -256,6 +256,7 @@ impl<T> Fetcher<T> {
                 joined = false;
             }
         }
+        self.client.rest();
         joined
     }
 }

@@ -5,15 +5,19 @@ use pgrx::prelude::*;
 
 mod api;
 mod check;
+mod deletion;
 mod error;
+mod gather;
 mod harvest;
 mod postgres;
 mod probe;
+mod reading;
 mod retry;
 mod run;
 mod settings;
 mod source;
 mod synthese;
+mod upkeep;
 mod worker;
 
 // Without PostgreSQL: compiled by tests/pure as well, which uses more of them than the extension does.
@@ -38,11 +42,16 @@ extension_sql_file!("../sql/run.sql", name = "run", requires = ["source"]);
 extension_sql_file!(
     "../sql/harvested.sql",
     name = "harvested",
-    requires = ["source"]
+    requires = ["source", "run"]
 );
 extension_sql_file!(
     "../sql/rejected.sql",
     name = "rejected",
+    requires = ["source"]
+);
+extension_sql_file!(
+    "../sql/metadata.sql",
+    name = "metadata",
     requires = ["source"]
 );
 extension_sql_file!(
@@ -58,12 +67,17 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/source_api.sql",
     name = "source_api",
-    requires = ["source", "run", "harvested"]
+    requires = ["source", "run", "harvested", "run_functions", "run_api"]
 );
 extension_sql_file!(
     "../sql/mapping_api.sql",
     name = "mapping_api",
     requires = ["harvested"]
+);
+extension_sql_file!(
+    "../sql/metadata_api.sql",
+    name = "metadata_api",
+    requires = ["metadata", "views"]
 );
 extension_sql_file!(
     "../sql/rejected_api.sql",
@@ -78,7 +92,13 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
-    requires = ["source_api", "mapping_api", "rejected_api", "run_api"],
+    requires = [
+        "source_api",
+        "mapping_api",
+        "metadata_api",
+        "rejected_api",
+        "run_api"
+    ],
     finalize
 );
 

@@ -253,6 +253,33 @@ pub struct Layout {
     pub geojson: bool,
 }
 
+impl Layout {
+    /// The columns that the export has, sorted.
+    pub fn export_columns(&self) -> Vec<String> {
+        let recognised = self.recognised.iter().map(|(name, _)| name);
+        // What a mapping finds inside a column is reported under its path.
+        let whole = |name: &&String| {
+            !self.columns.iter().any(|origin| match origin {
+                Origin::Nested { column, path } => **name == format!("{column}.{}", path.join(".")),
+                _ => false,
+            })
+        };
+        let searched = self.columns.iter().filter_map(|origin| match origin {
+            Origin::Nested { column, .. } => Some(column),
+            _ => None,
+        });
+        let names = recognised.filter(whole).chain(searched);
+        let mut names: Vec<String> = names
+            .chain(&self.ignored)
+            .chain(&self.unknown)
+            .cloned()
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
 /// Why a source's own mappings do not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {

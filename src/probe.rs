@@ -12,7 +12,7 @@ use crate::mapping::{COLUMNS, DatasetOrigin, FieldMapping, Layout, MappingError,
 use crate::postgres;
 use crate::record::{self, Lengths};
 use crate::settings;
-use crate::source::Source;
+use crate::source::{MetadataMode, Source};
 
 /// Rows of the sample from which columns are recognised.
 const SAMPLE: u32 = 100;
@@ -69,8 +69,19 @@ pub fn layout(
     items: &[&str],
     geojson: bool,
 ) -> Result<Layout, Failure> {
-    Layout::recognise(
-        &[],
+    layout_of(source, mappings, &[], items, geojson)
+}
+
+/// The same where the export is known to have columns that these items may lack; without names, theirs are all.
+pub fn layout_of(
+    source: &Source,
+    mappings: &[FieldMapping],
+    names: &[String],
+    items: &[&str],
+    geojson: bool,
+) -> Result<Layout, Failure> {
+    let mut layout = Layout::recognise(
+        names,
         items,
         geojson,
         mappings,
@@ -85,11 +96,16 @@ pub fn layout(
             _ => "Change it with gn_harvest.map_field(...).",
         };
         Failure::new("22023", error.to_string()).hint(hint)
-    })
+    })?;
+    if source.metadata_mode == MetadataMode::SingleDataset {
+        // What the export says of its datasets is of no account, right or wrong.
+        layout.dataset = DatasetOrigin::None;
+    }
+    Ok(layout)
 }
 
 /// Fails when no record of the export could ever be written.
-pub fn require_usable(layout: &Layout) -> Result<(), Failure> {
+pub fn require_usable(source: &Source, layout: &Layout) -> Result<(), Failure> {
     let missing: Vec<&str> = COLUMNS
         .iter()
         .zip(&layout.columns)
@@ -105,10 +121,11 @@ pub fn require_usable(layout: &Layout) -> Result<(), Failure> {
             .detail(format!("Nothing feeds {}.", lacking.join(", ")))
             .hint("Ask the partner to add them, or fill them with gn_harvest.map_field(source, column, source_column => ... or constant => ...)."));
     }
-    if layout.dataset == DatasetOrigin::None {
+    if layout.dataset == DatasetOrigin::None && source.metadata_mode != MetadataMode::SingleDataset
+    {
         return Err(Failure::new("42703", "the export does not say to which dataset its records belong")
             .detail("It has neither jdd_data nor jdd_uuid.")
-            .hint("Ask the partner to add jdd_uuid, or name its column with gn_harvest.map_field(source, 'id_dataset', source_column => ...)."));
+            .hint("Ask the partner to add jdd_uuid, name its column with gn_harvest.map_field(source, 'id_dataset', source_column => ...), or put everything into one dataset: alter_source(name, metadata_mode => 'single_dataset', target_dataset => ...)."));
     }
     Ok(())
 }

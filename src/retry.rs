@@ -4,8 +4,11 @@ use pgrx::prelude::*;
 
 use crate::error::Failure;
 use crate::harvest::{Session, phase};
+use crate::mapping::{self, FieldMapping};
+use crate::record::Reason;
 use crate::run::{self, Counts};
-use crate::synthese::{Parsed, Synthese};
+use crate::source::MetadataMode;
+use crate::synthese::{self, Parsed, Synthese};
 use crate::{postgres, probe, record, settings};
 
 /// Tries each dead letter that waits once more.
@@ -22,25 +25,141 @@ pub fn run(session: &Session) -> Result<(), Failure> {
             session.search_path,
         )
     })?;
+    replay(session, &mut synthese, &mappings, &Which::All)?;
+    postgres::transaction(|| synthese::forget_awaited_taxa(source.id))
+}
+
+/// Which dead letters are tried.
+enum Which {
+    All,
+    /// Those that wait for one of these datasets.
+    Datasets(Vec<String>),
+    /// Those that wait for any dataset.
+    AnyDataset,
+}
+
+/// Tries, at the end of a run, the dead letters that wait for a dataset that is here now.
+pub fn run_resolvable(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {
+    let source = &session.source;
+    let samples = postgres::transaction(|| waiting_for_datasets(source.id, session.task.run_id))?;
+    if samples.is_empty() {
+        return Ok(());
+    }
+    let mappings = postgres::transaction(|| source.field_mappings())?;
+    let which = if source.metadata_mode == MetadataMode::SingleDataset {
+        Which::AnyDataset
+    } else {
+        let (items, values): (Vec<String>, Vec<String>) = samples.into_iter().unzip();
+        let texts = items.iter().map(String::as_str);
+        let mut here = Vec::new();
+        for page in parse(session, &mappings, synthese, texts)? {
+            here.extend(postgres::transaction(|| {
+                synthese.datasets_here(page.batch)
+            })?);
+        }
+        Which::Datasets(values.into_iter().filter(|v| here.contains(v)).collect())
+    };
+    match &which {
+        Which::Datasets(values) if values.is_empty() => Ok(()),
+        which => {
+            phase(session, "retrying", None)?;
+            replay(session, synthese, &mappings, which)
+        }
+    }
+}
+
+fn replay(
+    session: &Session,
+    synthese: &mut Synthese,
+    mappings: &[FieldMapping],
+    which: &Which,
+) -> Result<(), Failure> {
     let mut after = 0;
     loop {
         check_for_interrupts!();
-        let (items, last) =
-            postgres::transaction(|| letters(source.id, session.task.run_id, after))?;
-        let Some(last) = last else { return Ok(()) };
-        after = last;
-        let texts: Vec<&str> = items.iter().map(String::as_str).collect();
-        let geojson = texts.iter().all(|text| is_feature(text));
-        let layout = probe::layout(source, &mappings, &texts, geojson)?;
-        let batch = record::parse_page(texts.into_iter(), &layout, &synthese.lengths());
-        let page = [Parsed { items, batch }];
-        postgres::transaction(|| {
-            let mut counts = Counts::default();
-            synthese.write(&page, &mut counts)?;
-            counts.pages = 0;
-            run::add(session.task.run_id, &counts, None)
+        let letters = postgres::transaction(|| {
+            letters(session.source.id, session.task.run_id, after, which)
         })?;
+        let Some(last) = letters.last() else {
+            synthese.replayed = None;
+            return Ok(());
+        };
+        after = last.id;
+        for reason in [
+            None,
+            Some(Reason::DuplicateUuid),
+            Some(Reason::DuplicateKey),
+        ] {
+            let again = letters
+                .iter()
+                .filter(|letter| letter.duplicate == reason)
+                .map(|letter| letter.payload.as_str());
+            let pages = parse(session, mappings, synthese, again)?;
+            if pages.is_empty() {
+                continue;
+            }
+            synthese.replayed = reason;
+            postgres::transaction(|| {
+                let mut counts = Counts::default();
+                synthese.write(pages, &mut counts)?;
+                counts.pages = 0;
+                run::add(session.task.run_id, &counts, None)
+            })?;
+        }
     }
+}
+
+/// A record that waits, with its text as it came.
+struct Letter {
+    id: i64,
+    payload: String,
+    /// It was refused as a duplicate, and of which kind.
+    duplicate: Option<Reason>,
+}
+
+/// Reads letters again as pages: those of a GeoJSON export, and those of a flat one (an export may have changed).
+fn parse<'l>(
+    session: &Session,
+    mappings: &[FieldMapping],
+    synthese: &Synthese,
+    letters: impl Iterator<Item = &'l str>,
+) -> Result<Vec<Parsed>, Failure> {
+    let (features, flat): (Vec<&str>, Vec<&str>) = letters.partition(|text| is_feature(text));
+    let mut pages = Vec::new();
+    for (texts, geojson) in [(features, true), (flat, false)] {
+        if texts.is_empty() {
+            continue;
+        }
+        // Broken items may lack columns that the export has, and that a mapping names.
+        let mut names = mapping::column_names(&texts, geojson);
+        names.extend(session.source.export_columns.iter().flatten().cloned());
+        names.sort_unstable();
+        names.dedup();
+        let layout = probe::layout_of(&session.source, mappings, &names, &texts, geojson)?;
+        let batch = record::parse_page(texts.iter().copied(), &layout, &synthese.lengths());
+        let items = texts.into_iter().map(str::to_owned).collect();
+        pages.push(Parsed { items, batch });
+    }
+    Ok(pages)
+}
+
+/// A record for each dataset that records wait for (at most some hundreds), with the dataset's UUID; "" for none.
+fn waiting_for_datasets(source_id: i32, run_id: i64) -> Result<Vec<(String, String)>, Failure> {
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT DISTINCT ON (value) payload::text, coalesce(value, '') FROM gn_harvest.rejected
+             WHERE source_id = $1 AND reason = 'unmapped_dataset' AND discarded_at IS NULL AND last_run <> $2
+             ORDER BY value LIMIT 500",
+            None,
+            &[source_id.into(), run_id.into()],
+        )?;
+        let mut samples = Vec::with_capacity(rows.len());
+        for row in rows {
+            let payload = row.get::<String>(1)?.map(synthese::from_json);
+            samples.extend(payload.zip(row.get::<String>(2)?));
+        }
+        Ok(samples)
+    })
 }
 
 fn waiting(source_id: i32) -> Result<i64, Failure> {
@@ -51,12 +170,18 @@ fn waiting(source_id: i32) -> Result<i64, Failure> {
     .unwrap_or(0))
 }
 
-/// The next letters after a number, and the number of the last; none when there are no more.
-fn letters(source_id: i32, run_id: i64, after: i64) -> Result<(Vec<String>, Option<i64>), Failure> {
+/// The next letters after a number that this run has not tried.
+fn letters(source_id: i32, run_id: i64, after: i64, which: &Which) -> Result<Vec<Letter>, Failure> {
+    let (reason, values) = match which {
+        Which::All => (None, None),
+        Which::Datasets(values) => (Some(Reason::UnmappedDataset.code()), Some(values.clone())),
+        Which::AnyDataset => (Some(Reason::UnmappedDataset.code()), None),
+    };
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT id, payload::text FROM gn_harvest.rejected
+            "SELECT id, payload::text, reason FROM gn_harvest.rejected
              WHERE source_id = $1 AND discarded_at IS NULL AND id > $2 AND last_run <> $3
+               AND ($5::text IS NULL OR reason = $5) AND ($6::text[] IS NULL OR value = ANY ($6))
              ORDER BY id LIMIT $4",
             None,
             &[
@@ -64,15 +189,22 @@ fn letters(source_id: i32, run_id: i64, after: i64) -> Result<(Vec<String>, Opti
                 after.into(),
                 run_id.into(),
                 i64::from(settings::BATCH_SIZE.get()).into(),
+                reason.into(),
+                values.into(),
             ],
         )?;
-        let mut items = Vec::with_capacity(rows.len());
-        let mut last = None;
+        let mut letters = Vec::with_capacity(rows.len());
         for row in rows {
-            last = row.get::<i64>(1)?;
-            items.extend(row.get::<String>(2)?);
+            let reason = row.get::<String>(3)?.unwrap_or_default();
+            letters.push(Letter {
+                id: row.get::<i64>(1)?.unwrap_or_default(),
+                payload: synthese::from_json(row.get::<String>(2)?.unwrap_or_default()),
+                duplicate: Reason::from_code(&reason).filter(|reason| {
+                    matches!(reason, Reason::DuplicateUuid | Reason::DuplicateKey)
+                }),
+            });
         }
-        Ok((items, last))
+        Ok(letters)
     })
 }
 

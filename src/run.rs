@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use pgrx::prelude::*;
 
+use crate::deletion::LOSS_GUARD;
 use crate::error::Failure;
 use crate::fetch::Slice;
 use crate::geonature::Traffic;
@@ -21,12 +22,15 @@ pub struct Counts {
     pub inserted: i64,
     pub updated: i64,
     pub unchanged: i64,
+    pub deleted: i64,
     pub rejected: i64,
     pub skipped: i64,
     pub repeated: i64,
     pub hidden: i64,
     pub frameworks_created: i64,
+    pub frameworks_updated: i64,
     pub datasets_created: i64,
+    pub datasets_updated: i64,
     pub actors_created: i64,
 }
 
@@ -98,13 +102,14 @@ pub fn begin(task: &Task, source: &str) -> Result<bool, Failure> {
         close_orphans(task.source_id)?;
     }
     Spi::run_with_args(
-        "INSERT INTO gn_harvest.run (id, source_id, source, mode, started_by, pid) VALUES ($1, $2, $3, $4, $5, pg_backend_pid())",
+        "INSERT INTO gn_harvest.run (id, source_id, source, mode, started_by, allow_loss, pid) VALUES ($1, $2, $3, $4, $5, $6, pg_backend_pid())",
         &[
             task.run_id.into(),
             task.source_id.into(),
             source.into(),
             task.mode.as_str().into(),
             task.started_by.as_str().into(),
+            task.allow_loss.into(),
         ],
     )?;
     Ok(true)
@@ -117,7 +122,7 @@ fn close_orphans(source_id: i32) -> Result<(), Failure> {
          SET status = 'interrupted', finished_at = now(), error_sqlstate = '57P02',
              error_message = 'the worker of this run is gone',
              error_detail = 'It was ended from outside, or the server went down.',
-             error_hint = CASE mode WHEN 'full' THEN 'The next run goes on where it stopped.' ELSE 'The next run reads the same changes again.' END
+             error_hint = CASE WHEN mode IN ('full', 'reconcile') THEN 'The next run goes on where it stopped.' ELSE 'The next run reads the same changes again.' END
          WHERE source_id = $1 AND status = 'running' AND mode <> 'check'",
         &[source_id.into()],
     )?;
@@ -155,7 +160,8 @@ pub fn add(run_id: i64, counts: &Counts, traffic: Option<&Traffic>) -> Result<()
          SET pages = pages + $2, fetched = fetched + $3, inserted = inserted + $4, updated = updated + $5,
              unchanged = unchanged + $6, rejected = rejected + $7, skipped = skipped + $8, repeated = repeated + $9,
              hidden = hidden + $10, frameworks_created = frameworks_created + $11, datasets_created = datasets_created + $12,
-             actors_created = actors_created + $13, done = done + $3
+             actors_created = actors_created + $13, deleted = deleted + $14, frameworks_updated = frameworks_updated + $15,
+             datasets_updated = datasets_updated + $16, done = done + $3 + $14
          WHERE id = $1",
         &[
             run_id.into(),
@@ -171,6 +177,9 @@ pub fn add(run_id: i64, counts: &Counts, traffic: Option<&Traffic>) -> Result<()
             counters.frameworks_created.into(),
             counters.datasets_created.into(),
             counters.actors_created.into(),
+            counters.deleted.into(),
+            counters.frameworks_updated.into(),
+            counters.datasets_updated.into(),
         ],
     )?;
     traffic.map_or(Ok(()), |traffic| set_traffic(run_id, traffic))
@@ -213,6 +222,7 @@ pub fn end(
         Ok(()) => "succeeded",
         Err(failure) if failure.is_cancel() => "cancelled",
         Err(failure) if failure.sqlstate == OUT_OF_HOURS => "interrupted",
+        Err(failure) if failure.sqlstate == LOSS_GUARD => "blocked",
         Err(_) => "failed",
     };
     if let Some(traffic) = traffic {
@@ -241,7 +251,7 @@ pub fn end(
             failure.and_then(|f| f.hint.clone()).into(),
         ],
     )?;
-    if task.is_check() || task.mode == "retry" {
+    if task.is_check() || task.mode == "retry" || task.mode == "drop" {
         return Ok(());
     }
     match status {
@@ -250,6 +260,8 @@ pub fn end(
             &[task.source_id.into()],
         )?,
         "failed" => count_failure(task.source_id)?,
+        // What was found missing then says nothing of tomorrow.
+        "blocked" => forget_slices(task.source_id)?,
         _ => {}
     }
     Ok(())
@@ -277,19 +289,22 @@ fn count_failure(source_id: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The unfinished full run whose slices can be taken over, with its watermark.
+/// The unfinished full run whose slices can be taken over, with its watermark. What a reconciling one found missing
+/// grows stale: after a day it begins anew.
 pub struct Unfinished {
     pub run_id: i64,
+    pub mode: String,
     pub watermark: Option<String>,
 }
 
 pub fn unfinished_full(source_id: i32, fingerprint: &str) -> Result<Option<Unfinished>, Failure> {
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT r.id, r.watermark
+            "SELECT r.id, r.watermark, r.mode
              FROM gn_harvest.run r
              WHERE r.source_id = $1 AND r.settings = $2 AND r.status <> 'running'
                AND EXISTS (SELECT FROM gn_harvest.slice sl WHERE sl.run_id = r.id)
+               AND (r.mode <> 'reconcile' OR r.created_at > now() - interval '1 day')
              ORDER BY r.id DESC LIMIT 1",
             Some(1),
             &[source_id.into(), fingerprint.into()],
@@ -297,6 +312,7 @@ pub fn unfinished_full(source_id: i32, fingerprint: &str) -> Result<Option<Unfin
         match rows.into_iter().next() {
             Some(row) => Ok(row.get::<i64>(1)?.map(|run_id| Unfinished {
                 run_id,
+                mode: row.get::<String>(3).ok().flatten().unwrap_or_default(),
                 watermark: row.get::<String>(2).ok().flatten(),
             })),
             None => Ok(None),
@@ -311,6 +327,10 @@ pub fn take_over(run_id: i64, unfinished: &Unfinished) -> Result<(), Failure> {
         &[run_id.into(), unfinished.run_id.into()],
     )?;
     Spi::run_with_args(
+        "UPDATE gn_harvest.missing SET run_id = $1 WHERE run_id = $2",
+        &[run_id.into(), unfinished.run_id.into()],
+    )?;
+    Spi::run_with_args(
         "UPDATE gn_harvest.run SET resumes = $2 WHERE id = $1",
         &[run_id.into(), unfinished.run_id.into()],
     )?;
@@ -320,8 +340,8 @@ pub fn take_over(run_id: i64, unfinished: &Unfinished) -> Result<(), Failure> {
 /// Cuts the keys from `least` to `greatest` into `count` slices of the same width.
 pub fn cut(run_id: i64, least: i64, greatest: i64, count: i64) -> Result<(), Failure> {
     Spi::run_with_args(
-        "INSERT INTO gn_harvest.slice (run_id, no, whole)
-         SELECT $1, n, int8range(first, CASE WHEN n = $4 - 1 THEN $3 + 1 ELSE first + width END)
+        "INSERT INTO gn_harvest.slice (run_id, no, cut_by, whole)
+         SELECT $1, n, $1, int8range(first, CASE WHEN n = $4 - 1 THEN $3 + 1 ELSE first + width END)
          FROM (SELECT n, $2 + n * width AS first, width
                FROM (SELECT greatest(1, ceil(($3::numeric - $2 + 1) / $4)::bigint) AS width) w, generate_series(0, $4::integer - 1) n) cut
          WHERE first <= $3",
@@ -370,9 +390,14 @@ pub fn checkpoint(run_id: i64, slice: i32, first: i64, last: i64) -> Result<(), 
     Ok(())
 }
 
+/// Forgets what was read, and what was found missing: the run is done, or another begins anew.
 pub fn forget_slices(source_id: i32) -> Result<(), Failure> {
     Spi::run_with_args(
         "DELETE FROM gn_harvest.slice sl USING gn_harvest.run r WHERE r.id = sl.run_id AND r.source_id = $1",
+        &[source_id.into()],
+    )?;
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.missing m USING gn_harvest.run r WHERE r.id = m.run_id AND r.source_id = $1",
         &[source_id.into()],
     )?;
     Ok(())

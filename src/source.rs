@@ -27,12 +27,21 @@ pub struct Source {
     pub protected_columns: Vec<String>,
     pub on_unknown_value: OnUnknownValue,
     pub on_uuid_conflict: OnUuidConflict,
+    pub max_loss: f64,
     pub priority: i32,
+    pub contract: Contract,
     pub ca_certificate: Option<String>,
+    pub metadata_export_id: Option<i32>,
+    pub metadata_mode: MetadataMode,
+    /// unique_dataset_id; there in mode `single_dataset`, and only then.
+    pub target_dataset: Option<String>,
+    pub create_persons: bool,
+    pub organisms_by_name: bool,
     pub owner: String,
     pub id_source: Option<i32>,
     pub watermark: Option<String>,
     pub watermark_column: Option<String>,
+    pub deletion_watermark: Option<String>,
     pub export_columns: Option<Vec<String>>,
     pub column_formats: std::collections::HashMap<String, Format>,
     login: Option<String>,
@@ -47,6 +56,18 @@ pub enum Format {
     Auto,
     Codes,
     Labels,
+}
+
+/// What a change of the export's columns does to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Contract {
+    /// The run says what has changed.
+    Warn,
+    /// The run fails until someone agrees.
+    Freeze,
+    /// Nothing is said.
+    Evolve,
 }
 
 /// What becomes of a value that the local referential does not know.
@@ -66,6 +87,27 @@ pub enum OnUuidConflict {
     Skip,
     TakeOver,
     Priority,
+}
+
+/// What a run does about frameworks, datasets and actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetadataMode {
+    /// Creates them and keeps them up to date.
+    Full,
+    /// Creates them, then leaves them to local people.
+    CreateOnly,
+    /// Writes none: observations of datasets that were mapped go where `map_dataset` says, the others wait.
+    Mapped,
+    /// Writes none: every observation goes into `target_dataset`.
+    SingleDataset,
+}
+
+impl MetadataMode {
+    /// Whether a run may write metadata.
+    pub fn writes(self) -> bool {
+        matches!(self, MetadataMode::Full | MetadataMode::CreateOnly)
+    }
 }
 
 impl Source {

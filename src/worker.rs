@@ -23,9 +23,11 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 pub struct Task {
     pub run_id: i64,
     pub source_id: i32,
-    /// 'auto', 'full', 'incremental', 'retry' or 'check'.
+    /// 'auto', 'full', 'incremental', 'reconcile', 'retry' or 'check'.
     pub mode: String,
     pub started_by: String,
+    /// Lets the run delete more than the source's max_loss.
+    pub allow_loss: bool,
 }
 
 impl Task {
@@ -35,20 +37,22 @@ impl Task {
             source_id,
             mode,
             started_by,
+            allow_loss,
         } = self;
         format!(
-            "{}{SEPARATOR}{run_id}{SEPARATOR}{source_id}{SEPARATOR}{mode}{SEPARATOR}{started_by}",
+            "{}{SEPARATOR}{run_id}{SEPARATOR}{source_id}{SEPARATOR}{mode}{SEPARATOR}{allow_loss}{SEPARATOR}{started_by}",
             postgres::database().to_u32()
         )
     }
 
     fn decode(text: &str) -> Option<(pg_sys::Oid, Task)> {
-        let mut parts = text.splitn(5, SEPARATOR);
+        let mut parts = text.splitn(6, SEPARATOR);
         let database = parts.next()?.parse::<u32>().ok()?;
         let task = Task {
             run_id: parts.next()?.parse().ok()?,
             source_id: parts.next()?.parse().ok()?,
             mode: parts.next()?.to_owned(),
+            allow_loss: parts.next()? == "true",
             started_by: parts.next()?.to_owned(),
         };
         Some((database.into(), task))

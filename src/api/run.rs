@@ -1,6 +1,5 @@
 //! Starting a worker.
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::error::Failure;
@@ -9,16 +8,17 @@ use crate::{postgres, run};
 
 /// Starts a worker for a source and returns the number of its run; with `wait`, when it has ended.
 #[pg_extern(strict)]
-fn start_worker(
+fn start_worker(source_id: i32, mode: &str, started_by: &str, wait: bool, allow_loss: bool) -> i64 {
+    start(source_id, mode, started_by, wait, allow_loss).unwrap_or_else(|failure| failure.raise())
+}
+
+fn start(
     source_id: i32,
     mode: &str,
     started_by: &str,
     wait: bool,
-) -> Result<i64, ErrorReport> {
-    Ok(start(source_id, mode, started_by, wait)?)
-}
-
-fn start(source_id: i32, mode: &str, started_by: &str, wait: bool) -> Result<i64, Failure> {
+    allow_loss: bool,
+) -> Result<i64, Failure> {
     if postgres::snapshot_is_fixed() {
         return Err(Failure::new("25001", "a run can not be followed from this transaction")
             .detail("It is REPEATABLE READ or SERIALIZABLE: it would never see what the worker writes.")
@@ -41,7 +41,7 @@ fn start(source_id: i32, mode: &str, started_by: &str, wait: bool) -> Result<i64
         .hint("COMMIT first, then call it again."));
     }
     if mode != "check" {
-        if !ready.enabled {
+        if !ready.enabled && mode != "drop" {
             return Err(
                 Failure::new("55000", format!("source \"{}\" is paused", ready.name))
                     .detail(ready.paused_reason.unwrap_or_default())
@@ -62,6 +62,7 @@ fn start(source_id: i32, mode: &str, started_by: &str, wait: bool) -> Result<i64
         source_id,
         mode: mode.to_owned(),
         started_by: started_by.to_owned(),
+        allow_loss,
     };
     worker::run(&task, wait)?;
     if !run::exists(run_id)? {
@@ -80,7 +81,7 @@ fn start(source_id: i32, mode: &str, started_by: &str, wait: bool) -> Result<i64
 }
 
 extension_sql!(
-    "COMMENT ON FUNCTION gn_harvest.start_worker(integer, text, text, boolean) IS 'Starts a background worker for a source and returns the number of its run.';",
+    "COMMENT ON FUNCTION gn_harvest.start_worker(integer, text, text, boolean, boolean) IS 'Starts a background worker for a source and returns the number of its run.';",
     name = "run_functions",
     requires = [start_worker]
 );

@@ -1,25 +1,28 @@
 //! What sql/source.sql and sql/source_api.sql need to know of addresses, columns and statements.
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::error::Failure;
 use crate::mapping::{self, Kind};
+use crate::record::Reason;
 use crate::{geonature, postgres};
 
 /// A base address of a GeoNature in its canonical form, or an error that says what is wrong with it.
 #[pg_extern(immutable, strict)]
-fn normalise_url(url: &str) -> Result<String, ErrorReport> {
-    let parsed = geonature::parse_url(url).map_err(Failure::from)?;
-    geonature::refuse_literal(&parsed).map_err(Failure::from)?;
-    Ok(parsed.as_str().trim_end_matches('/').to_owned())
+fn normalise_url(url: &str) -> String {
+    let parsed = parse(url);
+    geonature::refuse_literal(&parsed).unwrap_or_else(|error| Failure::from(error).raise());
+    parsed.as_str().trim_end_matches('/').to_owned()
 }
 
 /// Scheme, host and port of an address: what a secret is given for.
 #[pg_extern(immutable, strict)]
-fn url_host(url: &str) -> Result<String, ErrorReport> {
-    let parsed = geonature::parse_url(url).map_err(Failure::from)?;
-    Ok(parsed.origin().ascii_serialization())
+fn url_host(url: &str) -> String {
+    parse(url).origin().ascii_serialization()
+}
+
+fn parse(url: &str) -> url::Url {
+    geonature::parse_url(url).unwrap_or_else(|error| Failure::from(error).raise())
 }
 
 /// Columns of gn_synthese.synthese that a harvest fills from values of the export.
@@ -48,6 +51,15 @@ fn mappable_columns() -> Vec<String> {
         .collect()
 }
 
+/// Codes of the reasons for which a record is rejected.
+#[pg_extern(immutable)]
+fn rejection_reasons() -> Vec<String> {
+    Reason::ALL
+        .iter()
+        .map(|reason| reason.code().to_owned())
+        .collect()
+}
+
 /// The running statement holds a secret: hides it from pg_stat_activity and from the log of errors.
 #[pg_extern(strict)]
 fn hide_statement(function: &str) {
@@ -62,7 +74,8 @@ extension_sql!(
      COMMENT ON FUNCTION gn_harvest.url_host(text) IS 'Scheme, host and port of an address.';
      COMMENT ON FUNCTION gn_harvest.target_columns() IS 'Columns of gn_synthese.synthese that a harvest fills: those that map_field and protected_columns know.';
      COMMENT ON FUNCTION gn_harvest.mappable_columns() IS 'Columns whose values map_value can map.';
+     COMMENT ON FUNCTION gn_harvest.rejection_reasons() IS 'Reason codes of rejected_record, each explained in the README.';
      COMMENT ON FUNCTION gn_harvest.hide_statement(text) IS 'Hides the running statement, which holds a secret, from pg_stat_activity and from the log of errors.';",
     name = "source_functions",
-    requires = [normalise_url, url_host, target_columns, mappable_columns, hide_statement]
+    requires = [normalise_url, url_host, target_columns, mappable_columns, rejection_reasons, hide_statement]
 );

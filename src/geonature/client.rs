@@ -92,7 +92,7 @@ impl Client {
         Self::with_spawn(endpoint, limits, traffic, stop, plain_spawn)
     }
 
-    /// A client whose network thread is started by `spawn`. Nothing is sent yet.
+    /// A client whose threads are started by `spawn`. Nothing is sent yet.
     pub fn with_spawn(
         endpoint: Endpoint,
         limits: Limits,
@@ -132,6 +132,11 @@ impl Client {
 
     pub fn stop(&self) -> &Arc<Stop> {
         &self.0.stop
+    }
+
+    /// Ends the threads that wait for requests; more requests start others.
+    pub(crate) fn rest(&self) {
+        self.0.transport.rest();
     }
 
     /// Logs in again, whatever the state of the session.

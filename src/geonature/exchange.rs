@@ -1,28 +1,31 @@
-//! One HTTP request and its answer. Requests run on a thread of our own, so that
-//! the caller can walk away from a hung server as soon as the stop flag is set,
-//! and so that every thread the HTTP library starts descends from a masked one.
+//! One HTTP request and its answer. A request blocks a thread beside the caller's,
+//! so that the caller can walk away from a hung server as soon as the stop flag is
+//! set: that thread then ends by itself, at the latest at the request's time-out.
 
+use std::io::Read;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use reqwest::blocking::{self, RequestBuilder};
 use reqwest::cookie::{CookieStore, Jar};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use tokio::sync::oneshot;
 use url::Url;
 
 use super::address::{Refused, Resolver};
 use super::control::{Spawn, Stop, Traffic};
+use super::courier::{Couriers, GRACE};
 use super::endpoint::{Credentials, Endpoint, Limits};
 use super::error::{FetchError, Seen};
 
-/// How long a stop may go unnoticed by a thread that waits for an answer.
-const GLANCE: Duration = Duration::from_millis(25);
 /// No session has a shorter name.
 const SHORTEST_SESSION: usize = 8;
 /// The part of an error's body that is read.
 const ERROR_BODY: u64 = 64 * 1024;
+/// How much of a body is read at a time.
+const CHUNK: usize = 16 * 1024;
 
 /// An answer, whatever its status.
 pub(super) struct Answer {
@@ -55,16 +58,19 @@ impl Answer {
 /// What cut an exchange short; the URL is added by the caller.
 enum Cut {
     Http(reqwest::Error),
+    Broken(std::io::Error),
     TooLarge,
+    Late,
+    Stopped,
 }
 
-/// The HTTP client and the thread that it runs on.
+/// The HTTP client, and how its requests are run.
 pub(super) struct Transport {
-    http: reqwest::Client,
+    // Dropped before its keeper: what is left of it then ends on the keeper's thread.
+    http: blocking::Client,
     jar: Arc<Jar>,
-    runtime: tokio::runtime::Handle,
-    quit: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _keeper: Keeper,
+    couriers: Couriers,
     stop: Arc<Stop>,
     traffic: Arc<Traffic>,
     connect_timeout: Duration,
@@ -81,27 +87,13 @@ impl Transport {
         spawn: Spawn,
     ) -> Result<Self, FetchError> {
         let jar = Arc::new(Jar::default());
-        let http = build_client(endpoint, limits, &jar)?;
-        let internal = |error: std::io::Error| FetchError::Internal(error.to_string());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(4)
-            .build()
-            .map_err(internal)?;
-        let handle = runtime.handle().clone();
-        let (quit, quitting) = oneshot::channel::<()>();
-        let drive = move || {
-            // An error means that the sender is gone: time to end as well.
-            let _ = runtime.block_on(quitting);
-            runtime.shutdown_background();
-        };
-        let thread = spawn("gn_harvest http".to_owned(), Box::new(drive)).map_err(internal)?;
+        let (http, keeper) =
+            Keeper::start(endpoint.clone(), limits.clone(), Arc::clone(&jar), spawn)?;
         Ok(Self {
             http,
             jar,
-            runtime: handle,
-            quit: Some(quit),
-            thread: Some(thread),
+            _keeper: keeper,
+            couriers: Couriers::new(spawn),
             stop,
             traffic,
             connect_timeout: limits.connect_timeout,
@@ -110,7 +102,7 @@ impl Transport {
         })
     }
 
-    pub fn request(&self, method: reqwest::Method, url: Url) -> reqwest::RequestBuilder {
+    pub fn request(&self, method: reqwest::Method, url: Url) -> RequestBuilder {
         self.http.request(method, url)
     }
 
@@ -127,59 +119,55 @@ impl Transport {
     }
 
     /// Sends a request and waits for the whole answer, up to the limits, or for the stop.
-    pub fn exchange(
-        &self,
-        request: reqwest::RequestBuilder,
-        shown_url: &str,
-    ) -> Result<Answer, FetchError> {
+    pub fn exchange(&self, request: RequestBuilder, shown_url: &str) -> Result<Answer, FetchError> {
         if self.stop.is_set() {
             return Err(FetchError::Stopped);
         }
-        let seen = || Seen {
-            url: shown_url.to_owned(),
-            ..Seen::default()
+        let seen = || {
+            Box::new(Seen {
+                url: shown_url.to_owned(),
+                ..Seen::default()
+            })
         };
         let _in_flight = self.traffic.enter();
         let started = Instant::now();
-        let (sender, receiver) = sync_channel(1);
-        let traffic = Arc::clone(&self.traffic);
-        let (cap, timeout) = (self.max_body, self.request_timeout);
-        let task = self.runtime.spawn(async move {
-            let result = tokio::time::timeout(timeout, perform(request, cap, traffic)).await;
-            let _ = sender.send(result);
-        });
-        let result = loop {
-            match receiver.recv_timeout(GLANCE) {
-                Ok(result) => break result,
-                Err(RecvTimeoutError::Timeout) if !self.stop.is_set() => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    task.abort();
-                    return Err(FetchError::Stopped);
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(FetchError::Internal("the network thread has ended".into()));
-                }
-            }
+        let errand = Errand {
+            // Of this one request: the library counts it from here to the body's end.
+            request: request.timeout(self.request_timeout),
+            deadline: started.checked_add(self.request_timeout),
+            cap: self.max_body,
+            traffic: Arc::clone(&self.traffic),
+            stop: Arc::clone(&self.stop),
         };
-        match result {
-            Ok(Ok(answer)) => Ok(Answer {
+        match self.couriers.run(&self.stop, move || errand.perform())? {
+            Ok(answer) => Ok(Answer {
                 elapsed: started.elapsed(),
                 ..answer
             }),
-            Ok(Err(Cut::TooLarge)) => Err(FetchError::BodyTooLarge {
-                seen: Box::new(seen()),
+            Err(Cut::TooLarge) => Err(FetchError::BodyTooLarge {
+                seen: seen(),
                 limit: self.max_body,
             }),
-            Ok(Err(Cut::Http(error))) => Err(self.explain(error, shown_url, seen())),
-            Err(_) => Err(FetchError::Timeout {
-                seen: Box::new(seen()),
+            Err(Cut::Http(error)) => Err(self.explain(error, shown_url, seen())),
+            Err(Cut::Broken(error)) => Err(FetchError::Network {
+                seen: seen(),
+                reason: error.to_string(),
+            }),
+            Err(Cut::Late) => Err(FetchError::Timeout {
+                seen: seen(),
                 after: self.request_timeout,
             }),
+            Err(Cut::Stopped) => Err(FetchError::Stopped),
         }
     }
 
+    /// Ends the threads that no request needs now; the next requests start others.
+    pub fn rest(&self) {
+        self.couriers.dismiss();
+    }
+
     /// What a reqwest error means, without its URL.
-    fn explain(&self, error: reqwest::Error, shown_url: &str, seen: Seen) -> FetchError {
+    fn explain(&self, error: reqwest::Error, shown_url: &str, seen: Box<Seen>) -> FetchError {
         let host = host_of(shown_url);
         let error = error.without_url();
         let chain = Chain::of(&error);
@@ -195,7 +183,6 @@ impl Transport {
             } else {
                 self.request_timeout
             };
-            let seen = Box::new(seen);
             return FetchError::Timeout { seen, after };
         }
         if error.is_connect() {
@@ -207,62 +194,135 @@ impl Transport {
         } else {
             chain.last
         };
-        let seen = Box::new(seen);
         FetchError::Network { seen, reason }
     }
 }
 
-impl Drop for Transport {
+/// The thread on which the HTTP client is built, so that the library's own thread
+/// descends from one that `Spawn` has started, and on which its last handle is
+/// dropped, so that the caller need not wait for the library's thread to end.
+struct Keeper {
+    quit: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    fn start(
+        endpoint: Endpoint,
+        limits: Limits,
+        jar: Arc<Jar>,
+        spawn: Spawn,
+    ) -> Result<(blocking::Client, Self), FetchError> {
+        let (sender, built) = sync_channel(1);
+        let (quit, quitting) = sync_channel::<()>(0);
+        let keep = move || match build_client(&endpoint, &limits, &jar, spawn) {
+            Ok(http) => {
+                let _ = sender.send(Ok(http.clone()));
+                // Ends when the other side is gone.
+                let _ = quitting.recv();
+            }
+            Err(error) => drop(sender.send(Err(error))),
+        };
+        let thread = spawn("gn_harvest http".to_owned(), Box::new(keep))
+            .map_err(|error| FetchError::Internal(error.to_string()))?;
+        let keeper = Self {
+            quit: Some(quit),
+            thread: Some(thread),
+        };
+        let http = built
+            .recv()
+            .map_err(|_| FetchError::Internal("the HTTP client could not be built".into()))??;
+        Ok((http, keeper))
+    }
+}
+
+impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.quit.take());
-        if let Some(thread) = self.thread.take() {
-            // It ends at once: requests that still run are dropped, not waited for.
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let end = Instant::now() + GRACE;
+        while !thread.is_finished() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
             let _ = thread.join();
         }
     }
 }
 
-/// Sends, then reads the body through the cap into a buffer that grows as bytes come.
-async fn perform(
-    request: reqwest::RequestBuilder,
+/// One request, as the thread that blocks on it sees it.
+struct Errand {
+    request: RequestBuilder,
+    deadline: Option<Instant>,
     cap: u64,
     traffic: Arc<Traffic>,
-) -> Result<Answer, Cut> {
-    use std::sync::atomic::Ordering::Relaxed;
-    let mut response = request.send().await.map_err(Cut::Http)?;
-    let status = response.status();
-    traffic
-        .last_status
-        .store(u32::from(status.as_u16()), Relaxed);
-    let ok = status.is_success();
-    let cap = if ok { cap } else { cap.min(ERROR_BODY) };
-    if ok && response.content_length().is_some_and(|size| size > cap) {
-        return Err(Cut::TooLarge);
-    }
-    let mut body = Vec::new();
-    loop {
-        let chunk = match response.chunk().await {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => break,
-            // An error's status says more than its broken body.
-            Err(_) if !ok => break,
-            Err(error) => return Err(Cut::Http(error)),
-        };
-        traffic.bytes.fetch_add(chunk.len() as u64, Relaxed);
-        if body.len() as u64 + chunk.len() as u64 > cap {
-            if ok {
-                return Err(Cut::TooLarge);
-            }
-            break;
+    stop: Arc<Stop>,
+}
+
+impl Errand {
+    /// Sends, then reads the body through the cap into a buffer that grows as bytes come.
+    fn perform(self) -> Result<Answer, Cut> {
+        let response = self.request.send();
+        if self.stop.is_set() {
+            return Err(Cut::Stopped); // The caller may have left: nothing is counted any more.
         }
-        body.extend_from_slice(&chunk);
+        let mut response = response.map_err(Cut::Http)?;
+        let status = response.status();
+        self.traffic
+            .last_status
+            .store(u32::from(status.as_u16()), Relaxed);
+        let ok = status.is_success();
+        let cap = if ok {
+            self.cap
+        } else {
+            self.cap.min(ERROR_BODY)
+        };
+        if ok && response.content_length().is_some_and(|size| size > cap) {
+            return Err(Cut::TooLarge);
+        }
+        let mut body = Vec::new();
+        let mut chunk = [0; CHUNK];
+        loop {
+            let read = response.read(&mut chunk);
+            if self.stop.is_set() {
+                return Err(Cut::Stopped);
+            }
+            if self.deadline.is_some_and(|end| Instant::now() > end) {
+                return Err(Cut::Late);
+            }
+            let size = match read {
+                Ok(0) => break,
+                Ok(size) => size,
+                // An error's status says more than its broken body.
+                Err(_) if !ok => break,
+                Err(error) => return Err(cut_of(error)),
+            };
+            self.traffic.bytes.fetch_add(size as u64, Relaxed);
+            if body.len() as u64 + size as u64 > cap {
+                if ok {
+                    return Err(Cut::TooLarge);
+                }
+                break;
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+        Ok(Answer {
+            status: status.as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            body,
+            elapsed: Duration::ZERO,
+        })
     }
-    Ok(Answer {
-        status: status.as_u16(),
-        headers: std::mem::take(response.headers_mut()),
-        body,
-        elapsed: Duration::ZERO,
-    })
+}
+
+/// The HTTP library's own error, out of the envelope that reading puts it in.
+fn cut_of(error: std::io::Error) -> Cut {
+    match error.downcast::<reqwest::Error>() {
+        Ok(error) => Cut::Http(error),
+        Err(error) => Cut::Broken(error),
+    }
 }
 
 /// The causes of a reqwest error that we tell apart.
@@ -321,7 +381,8 @@ fn build_client(
     endpoint: &Endpoint,
     limits: &Limits,
     jar: &Arc<Jar>,
-) -> Result<reqwest::Client, FetchError> {
+    spawn: Spawn,
+) -> Result<blocking::Client, FetchError> {
     // Fails when a provider is there already, which is just as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = |reason: String| FetchError::Tls {
@@ -334,18 +395,16 @@ fn build_client(
             .map_err(|error| tls(format!("unreadable certificate authority: {error}")))?;
     }
     let builder = || {
-        let mut builder = reqwest::Client::builder()
+        let mut builder = blocking::Client::builder()
             .user_agent(&limits.user_agent)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(limits.connect_timeout)
             .pool_max_idle_per_host(16)
-            .pool_idle_timeout(Duration::from_secs(30));
+            .pool_idle_timeout(Duration::from_secs(30))
+            .dns_resolver(Arc::new(Resolver::system(spawn, !limits.allow_link_local)));
         if matches!(endpoint.credentials, Credentials::Login { .. }) {
             builder = builder.cookie_provider(Arc::clone(jar));
-        }
-        if !limits.allow_link_local {
-            builder = builder.dns_resolver(Arc::new(Resolver::system()));
         }
         if is_loopback(&endpoint.url) {
             builder = builder.no_proxy();

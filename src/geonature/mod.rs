@@ -6,6 +6,7 @@ mod address;
 mod ask;
 mod client;
 mod control;
+mod courier;
 mod deletions;
 mod endpoint;
 mod error;

@@ -48,6 +48,16 @@ pub struct Record {
     pub action_date: Option<String>,
 }
 
+impl Record {
+    /// Its UUID, if it has one.
+    pub fn uuid(&self) -> Option<[u8; 16]> {
+        match self.values.get(column_index("unique_id_sinp")?) {
+            Some(Value::Uuid(uuid)) => Some(*uuid),
+            _ => None,
+        }
+    }
+}
+
 /// What one page gave.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {

@@ -14,6 +14,9 @@ use super::value::{convert, scalar};
 use super::{Batch, Record, Value, parse_geometry};
 use crate::mapping::{COLUMNS, Kind};
 
+/// Keys are indexed, and an index holds no longer entries than a third of a page.
+const LONGEST_KEY: usize = 1000;
+
 pub(super) struct Page<'p, 'a> {
     plan: &'p Plan<'p>,
     row: Row<'a>,
@@ -164,6 +167,10 @@ impl<'p, 'a> Page<'p, 'a> {
             None if self.plan.key_is_number => {
                 let fault = Fault::new(Reason::BadNumber, "the key is not a whole number");
                 Err(self.at(fault, slot))
+            }
+            _ if text.len() > LONGEST_KEY => {
+                let message = format!("a key has at most {LONGEST_KEY} bytes");
+                Err(self.at(Fault::new(Reason::ValueTooLong, message), slot))
             }
             _ => Ok((text.to_owned(), None)),
         }

@@ -86,7 +86,7 @@ pub struct Rejection {
     /// The source's key, where it could be read.
     pub key: Option<String>,
     pub uuid: Option<[u8; 16]>,
-    /// The export's column.
+    /// The export's column, where its value can not be read; the target's, where the value does not fit there.
     pub column: Option<String>,
     /// The value that was refused, cut at 500 characters.
     pub value: Option<String>,

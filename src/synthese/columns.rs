@@ -149,9 +149,13 @@ pub fn rows_sql(columns: &[Written], first: usize) -> String {
         .enumerate()
         .map(|(i, array_type)| format!("${}::{array_type}", first + i))
         .collect();
-    let names: Vec<String> = (0..columns.len()).map(|i| format!("c{i}")).collect();
+    // There may be no column at all: only the geometry changed.
+    let names: Vec<String> = (0..columns.len())
+        .map(|i| format!("c{i}"))
+        .chain(["wkb", "id", "ord"].map(str::to_owned))
+        .collect();
     format!(
-        "unnest({}) WITH ORDINALITY AS n({}, wkb, id, ord)",
+        "unnest({}) WITH ORDINALITY AS n({})",
         arrays.join(", "),
         names.join(", ")
     )

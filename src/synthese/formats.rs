@@ -1,6 +1,7 @@
 //! Codes or labels: found out column by column from the values that come, then remembered with the source.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 
 use super::referential::Referential;
 use crate::mapping::{COLUMNS, Kind};
@@ -13,6 +14,8 @@ pub struct Formats {
     /// The source's own word; `Auto`: found out.
     fixed: Format,
     found: HashMap<String, Format>,
+    /// Columns of which this run has seen enough.
+    settled: HashSet<&'static str>,
     pub changed: bool,
 }
 
@@ -21,6 +24,7 @@ impl Formats {
         Formats {
             fixed,
             found,
+            settled: HashSet::new(),
             changed: false,
         }
     }
@@ -57,8 +61,9 @@ impl Formats {
         }
     }
 
-    /// Looks at the values of the columns that are still open: whichever referential, codes or labels, knows more
-    /// of them is how the column is written. A draw stays open.
+    /// Looks at the values of the columns that this run has not settled yet: whichever referential, codes or labels,
+    /// knows more of them is how the column is written. A draw stays open. What earlier runs found holds as long as it
+    /// explains a single value: a partner that turns from codes to labels is noticed, one odd value changes nothing.
     pub fn learn<'a>(
         &mut self,
         records: impl Iterator<Item = &'a Record> + Clone,
@@ -74,7 +79,7 @@ impl Formats {
             let Some(nomenclature) = referential.nomenclature(type_code) else {
                 continue;
             };
-            if self.found.contains_key(column.target) {
+            if self.settled.contains(column.target) {
                 continue;
             }
             let (mut codes, mut labels) = (0, 0);
@@ -84,13 +89,17 @@ impl Formats {
                     labels += usize::from(nomenclature.label(text).is_some());
                 }
             }
-            let format = match codes.cmp(&labels) {
-                std::cmp::Ordering::Greater => Format::Codes,
-                std::cmp::Ordering::Less => Format::Labels,
-                std::cmp::Ordering::Equal => continue,
+            let before = self.found.get(column.target).copied();
+            let format = match (before, codes.cmp(&labels)) {
+                (Some(Format::Codes), _) if codes > 0 => Format::Codes,
+                (Some(Format::Labels), _) if labels > 0 => Format::Labels,
+                (_, Ordering::Greater) => Format::Codes,
+                (_, Ordering::Less) => Format::Labels,
+                (_, Ordering::Equal) => continue,
             };
+            self.settled.insert(column.target);
+            self.changed |= before != Some(format);
             self.found.insert(column.target.to_owned(), format);
-            self.changed = true;
         }
     }
 }

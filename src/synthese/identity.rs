@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use pgrx::prelude::*;
 
+use super::rejects::{are_two, same_key};
 use super::resolve::Observation;
 use crate::error::Failure;
 use crate::record::{Reason, Rejection};
@@ -52,6 +53,10 @@ pub struct Known {
     by_uuid: HashMap<[u8; 16], Vec<Lineage>>,
     held_ids: HashSet<i64>,
     held_by_uuid: HashMap<[u8; 16], Held>,
+    /// Rows whose UUID came under another key, with that key: no other record of the batch is that row by its own.
+    claimed: HashMap<i64, String>,
+    /// Keys of dead letters that came with the UUID of another key of the source, with that one.
+    duplicates: HashMap<String, String>,
 }
 
 /// The source, as far as identity goes.
@@ -63,6 +68,8 @@ pub struct Claimant<'a> {
     pub priority: i32,
     /// Priorities of the other sources, by their id_source in the target.
     pub priorities: &'a HashMap<i32, i32>,
+    /// Why these records were refused before, when they are replayed.
+    pub replayed: Option<Reason>,
 }
 
 /// Reads the lineage of a batch: rows of this source by key, rows of any source by UUID.
@@ -171,7 +178,41 @@ impl Known {
             by_uuid,
             held_ids,
             held_by_uuid,
+            claimed: HashMap::new(),
+            duplicates: HashMap::new(),
         }
+    }
+
+    /// Records whose UUID is here under another key of the source: (key of the record, row).
+    pub fn moved(&self, observations: &[Observation], source_id: i32) -> HashMap<String, i64> {
+        observations
+            .iter()
+            .filter_map(|observation| {
+                let (row, id_synthese) = self.own(observation, source_id)?;
+                (row.source_key.as_ref() != Some(&observation.key))
+                    .then(|| (observation.key.clone(), id_synthese))
+            })
+            .collect()
+    }
+
+    /// Gives the rows of records that moved to their new keys, but for those of which `duplicates` says that the UUID
+    /// was that of another key before: both keys had come then, so nothing moved.
+    pub fn claim(&mut self, moved: HashMap<String, i64>, duplicates: HashMap<String, String>) {
+        self.claimed = moved
+            .into_iter()
+            .filter(|(key, _)| !duplicates.contains_key(key))
+            .map(|(key, id_synthese)| (id_synthese, key))
+            .collect();
+        self.duplicates = duplicates;
+    }
+
+    /// The row of this source that has the UUID of an observation.
+    fn own(&self, observation: &Observation, source_id: i32) -> Option<(&Lineage, i64)> {
+        self.by_uuid
+            .get(&observation.uuid?)?
+            .iter()
+            .filter(|row| row.source_id == source_id)
+            .find_map(|row| self.alive(row))
     }
 
     /// Whether the lineage's row is in the target still; someone may have deleted it there.
@@ -181,20 +222,37 @@ impl Known {
             .map(|id| (row, id))
     }
 
+    /// Rows of the target that this source's lineage has under the key or the UUID of an observation and that someone
+    /// has deleted: the observation takes their place.
+    pub fn lost(&self, observation: &Observation, source_id: i32) -> impl Iterator<Item = i64> {
+        let by_key = self.by_key.get(&observation.key);
+        let by_uuid = observation.uuid.and_then(|uuid| self.by_uuid.get(&uuid));
+        let own = by_uuid
+            .into_iter()
+            .flatten()
+            .filter(move |row| row.source_id == source_id);
+        by_key
+            .into_iter()
+            .chain(own)
+            .filter(|row| self.alive(row).is_none())
+            .filter_map(|row| row.id_synthese)
+    }
+
     /// Decides for one observation.
     pub fn decide(&self, observation: &Observation, claimant: &Claimant) -> Decision {
         let by_key = self
             .by_key
             .get(&observation.key)
-            .and_then(|row| self.alive(row));
-        let own = observation
-            .uuid
-            .and_then(|uuid| self.by_uuid.get(&uuid))
-            .and_then(|rows| {
-                rows.iter()
-                    .filter(|row| row.source_id == claimant.source_id)
-                    .find_map(|row| self.alive(row))
+            .and_then(|row| self.alive(row))
+            .filter(|(_, id)| {
+                self.claimed
+                    .get(id)
+                    .is_none_or(|key| *key == observation.key)
             });
+        let own = self.own(observation, claimant.source_id);
+        if let Some(rejection) = still_duplicate(observation, own, by_key, claimant) {
+            return Decision::Reject(Box::new(rejection));
+        }
         if let Some((row, id_synthese)) = own {
             return self.decide_known(observation, row, id_synthese, claimant);
         }
@@ -229,10 +287,14 @@ impl Known {
     ) -> Decision {
         let same_key = row.source_key.as_deref() == Some(observation.key.as_str());
         if !same_key
-            && row.last_run == claimant.run_id
             && let Some(other) = &row.source_key
+            && (row.last_run == claimant.run_id
+                || self.duplicates.get(&observation.key) == Some(other))
         {
             return Decision::Reject(Box::new(duplicate(observation, other)));
+        }
+        if same_key && row.last_run == claimant.run_id && are_two(row.uuid, observation.uuid) {
+            return Decision::Reject(Box::new(same_key_as(observation)));
         }
         if same_key
             && row.uuid == observation.uuid
@@ -244,7 +306,7 @@ impl Known {
         let displaced = self
             .by_key
             .get(&observation.key)
-            .filter(|other| other.id_synthese != row.id_synthese);
+            .filter(|other| other.id_synthese != row.id_synthese && self.alive(other).is_some());
         Decision::Update {
             id_synthese,
             displaced: displaced.and_then(|other| other.source_key.clone()),
@@ -283,6 +345,29 @@ fn decide_held(observation: &Observation, holder: &Held, claimant: &Claimant) ->
     }
 }
 
+/// A record that was a duplicate of another one must not, when it is replayed without it, pass for that one.
+fn still_duplicate(
+    observation: &Observation,
+    own: Option<(&Lineage, i64)>,
+    by_key: Option<(&Lineage, i64)>,
+    claimant: &Claimant,
+) -> Option<Rejection> {
+    match claimant.replayed? {
+        Reason::DuplicateUuid => own
+            .and_then(|(row, _)| row.source_key.as_deref())
+            .filter(|key| *key != observation.key)
+            .map(|key| duplicate(observation, key)),
+        Reason::DuplicateKey => by_key
+            .filter(|(row, _)| are_two(row.uuid, observation.uuid))
+            .map(|_| same_key_as(observation)),
+        _ => None,
+    }
+}
+
+fn same_key_as(observation: &Observation) -> Rejection {
+    same_key(&observation.key, observation.uuid)
+}
+
 /// Another record of the same source came with the same UUID.
 pub fn duplicate(observation: &Observation, other: &str) -> Rejection {
     let message = format!("the record with key {other} of the same source came with the same UUID");
@@ -298,7 +383,7 @@ fn rejection(observation: &Observation, reason: Reason, value: &str, message: St
         reason,
         key: Some(observation.key.clone()),
         uuid: observation.uuid,
-        column: Some("id_perm_sinp".to_owned()),
+        column: Some("unique_id_sinp".to_owned()),
         value: Some(value.to_owned()),
         message,
     }

@@ -130,27 +130,53 @@ fn disown_adopted(source_id: i32, run_id: i64, placed: &[Placed]) -> Result<(), 
     Ok(())
 }
 
-/// A record that came under another key leaves its row of lineage under the old one.
+/// A record that came under another key leaves its row of lineage under the old one, whatever became of that one's row
+/// in the target.
 fn forget_former_places(source_id: i32, placed: &[Placed]) -> Result<(), Failure> {
-    let (ids, keys, uuids): (Vec<i64>, Vec<String>, Vec<Option<pgrx::Uuid>>) = placed.iter().fold(
-        (Vec::new(), Vec::new(), Vec::new()),
-        |(mut ids, mut keys, mut uuids), p| {
-            if p.observation.uuid.is_some() && !p.adopted {
-                ids.push(p.id_synthese);
-                keys.push(p.observation.key.clone());
-                uuids.push(p.observation.uuid.map(pgrx::Uuid::from_bytes));
-            }
-            (ids, keys, uuids)
-        },
-    );
-    if ids.is_empty() {
+    let (keys, uuids): (Vec<String>, Vec<pgrx::Uuid>) = placed
+        .iter()
+        .filter_map(|p| {
+            let uuid = pgrx::Uuid::from_bytes(p.observation.uuid?);
+            Some((p.observation.key.clone(), uuid))
+        })
+        .unzip();
+    if keys.is_empty() {
         return Ok(());
     }
     Spi::run_with_args(
         "DELETE FROM gn_harvest.harvested h
-         USING unnest($2::bigint[], $3::text[], $4::uuid[]) n(id_synthese, source_key, uuid)
-         WHERE h.source_id = $1 AND h.uuid = n.uuid AND h.id_synthese = n.id_synthese AND h.source_key IS DISTINCT FROM n.source_key",
-        &[source_id.into(), ids.into(), keys.into(), uuids.into()],
+         USING unnest($2::text[], $3::uuid[]) n(source_key, uuid)
+         WHERE h.source_id = $1 AND h.uuid = n.uuid AND h.source_key IS DISTINCT FROM n.source_key",
+        &[source_id.into(), keys.into(), uuids.into()],
+    )?;
+    Ok(())
+}
+
+/// Notes that rows are no longer in the target, since when and by which run; what waited for them is moot.
+pub fn bury(source_id: i32, run_id: i64, ids: &[i64]) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "WITH buried AS (
+             UPDATE gn_harvest.harvested
+             SET id_synthese = NULL, attributes_hash = NULL, geometry_hash = NULL, deleted_run = $2, deleted_at = now(), last_run = $2
+             WHERE source_id = $1 AND id_synthese = ANY ($3)
+             RETURNING source_key),
+         settled AS (
+             DELETE FROM gn_harvest.rejected r USING buried b WHERE r.source_id = $1 AND r.identity = b.source_key)
+         UPDATE gn_harvest.source_state SET observations = observations - (SELECT count(*) FROM buried) WHERE source_id = $1",
+        &[source_id.into(), run_id.into(), ids.to_vec().into()],
+    )?;
+    Ok(())
+}
+
+/// What these rows look like is no longer what was harvested: the next time that they come they are compared.
+pub fn doubt(source_id: i32, ids: &[i32]) -> Result<(), Failure> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = ids.iter().copied().map(i64::from).collect();
+    Spi::run_with_args(
+        "UPDATE gn_harvest.harvested SET attributes_hash = NULL WHERE source_id = $1 AND id_synthese = ANY ($2)",
+        &[source_id.into(), ids.into()],
     )?;
     Ok(())
 }

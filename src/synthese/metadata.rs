@@ -7,7 +7,10 @@
 //! utilisateurs.t_roles, utilisateurs.bib_organismes and (SELECT) ref_nomenclatures.
 
 mod actor;
+mod decisions;
 mod form;
+mod heard;
+pub mod ledger;
 mod links;
 mod reading;
 mod write;
@@ -19,8 +22,12 @@ use crate::error::Failure;
 use crate::postgres;
 use crate::record::DatasetReference;
 use crate::run::Counts;
-pub use form::Uuid;
+pub use decisions::Decisions;
+pub use form::{Uuid, identifier, written};
+pub use heard::Heard;
+use ledger::Entry;
 pub use reading::Metadata;
+pub use write::{DATASETS, ids};
 
 /// What may be written of frameworks and datasets that are here already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +71,8 @@ pub struct Outcome {
     pub datasets_updated: i64,
     /// Organisms and persons.
     pub actors_created: i64,
+    /// Frameworks, datasets and organisms that were created.
+    pub created: Vec<Entry>,
     /// What could not be read or written, and why.
     pub warnings: Vec<String>,
 }
@@ -75,6 +84,7 @@ impl Outcome {
         self.datasets_created += other.datasets_created;
         self.datasets_updated += other.datasets_updated;
         self.actors_created += other.actors_created;
+        self.created.extend(other.created);
         for warning in other.warnings {
             if !self.warnings.contains(&warning) {
                 self.warnings.push(warning);
@@ -82,42 +92,48 @@ impl Outcome {
         }
     }
 
-    /// Adds what was created to the counts of a run.
+    /// Adds what was created and changed to the counts of a run.
     pub fn count(&self, counts: &mut Counts) {
         counts.frameworks_created += self.frameworks_created;
+        counts.frameworks_updated += self.frameworks_updated;
+        counts.datasets_updated += self.datasets_updated;
         counts.datasets_created += self.datasets_created;
         counts.actors_created += self.actors_created;
     }
 }
 
 /// Creates the datasets that are not here yet, with all that came about them, and learns their id_dataset. What cannot
-/// be created stays unknown to the referential; the warnings say why. Costs nothing when every dataset is known.
-/// In a transaction, with the rights of the source's owner.
+/// be created stays unknown to the referential; the warnings say why. What is mapped is not created. Costs nothing when
+/// every dataset is known. In a transaction, with the rights of the source's owner.
 pub fn ensure<'r>(
     referential: &mut Referential,
     references: impl Iterator<Item = &'r DatasetReference>,
-    counts: &mut Counts,
-) -> Result<Vec<String>, Failure> {
+    decisions: &Decisions,
+    options: &Options,
+) -> Result<Outcome, Failure> {
     let mut metadata = Metadata::default();
     let mut seen = HashSet::new();
     for reference in references {
-        let missing = reference
-            .uuid
-            .is_some_and(|uuid| referential.dataset(&uuid).is_none());
+        let missing = reference.uuid.is_some_and(|uuid| {
+            referential.dataset(&uuid).is_none() && decisions.dataset(&uuid).is_none()
+        });
         // Records of a page share their references.
         if missing && seen.insert(std::ptr::from_ref(reference)) {
             metadata.add_reference(reference);
         }
     }
     if metadata.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Outcome::default());
     }
-    let outcome = apply(&metadata, &Options::default())?;
-    outcome.count(counts);
-    for (uuid, id_dataset) in write::ids(&write::DATASETS, metadata.datasets.keys())? {
+    let options = Options {
+        mode: Mode::Create,
+        ..options.clone()
+    };
+    let outcome = apply(&decisions.follow(metadata.clone()), &options)?;
+    for (uuid, id_dataset) in ids(&DATASETS, metadata.datasets.keys())? {
         referential.learn_dataset(uuid, id_dataset);
     }
-    Ok(outcome.warnings)
+    Ok(outcome)
 }
 
 /// Writes frameworks and datasets. One that a constraint or trigger refuses does not stop the others: it is left out
@@ -160,9 +176,12 @@ fn isolate(metadata: &Metadata, options: &Options, outcome: &mut Outcome) -> Res
 }
 
 fn refusal(part: &Metadata, failure: &Failure) -> String {
+    // Of a CHECK or NOT NULL it is the row, which tells no more and differs each time.
     let detail = failure
         .detail
         .as_deref()
+        .filter(|_| !matches!(failure.sqlstate.as_str(), "23502" | "23514"));
+    let detail = detail
         .map(|detail| format!(" ({detail})"))
         .unwrap_or_default();
     format!(

@@ -9,9 +9,11 @@ mod metadata;
 mod referential;
 mod rejects;
 mod resolve;
+mod upkeep;
 mod write;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -19,14 +21,18 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
-use crate::record::{Batch, Lengths, Record, Value};
+use crate::record::{Batch, DatasetReference, Lengths, Reason, Record, Value};
 use crate::run::Counts;
-use crate::source::Source;
+use crate::source::{MetadataMode, Source};
 use formats::Formats;
 use identity::{Claimant, Decision, Known};
 use lineage::Placed;
+pub use metadata::Metadata;
+pub use metadata::ledger::Unseen;
+use metadata::{Decisions, Heard, Options, Outcome};
 use referential::Referential;
 use rejects::DeadLetter;
+pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished, from_json};
 use resolve::{Observation, Rules, Unknown, ValueMappings};
 use write::Change;
 
@@ -43,7 +49,6 @@ pub struct Synthese {
     owner: pg_sys::Oid,
     search_path: String,
     id_source: i32,
-    protected: Vec<String>,
     on_conflict: crate::source::OnUuidConflict,
     priority: i32,
     priorities: HashMap<i32, i32>,
@@ -51,6 +56,14 @@ pub struct Synthese {
     formats: Formats,
     referential: Referential,
     has_rejects: bool,
+    metadata_mode: MetadataMode,
+    options: Options,
+    decisions: Decisions,
+    heard: Heard,
+    /// What a run should say, gathered while working as the owner.
+    warnings: Vec<String>,
+    /// Why the dead letters that are written now were refused before, where that decides what they may replace.
+    pub replayed: Option<Reason>,
 }
 
 impl Synthese {
@@ -64,9 +77,14 @@ impl Synthese {
         let mappings = value_mappings(source.id)?;
         let priorities = identity::priorities()?;
         let former = former_source(&source.name)?;
-        let (referential, id_source) = postgres::as_role(owner, search_path, || {
-            Ok((Referential::load()?, ensure_t_source(source)?))
-        })?;
+        let decisions = Decisions::load(source.id)?;
+        let (referential, id_source, datasets, warnings) =
+            postgres::as_role(owner, search_path, || {
+                let mut referential = Referential::load()?;
+                let datasets = upkeep::dataset_rule(source)?;
+                let warnings = upkeep::learn_mapped(&mut referential, &decisions)?;
+                Ok((referential, ensure_t_source(source)?, datasets, warnings))
+            })?;
         if let Some(former) = former.filter(|former| former.id_source == id_source) {
             take_lineage_over(source.id, former.source_id)?;
         }
@@ -80,17 +98,27 @@ impl Synthese {
             owner,
             search_path: search_path.to_owned(),
             id_source,
-            protected: source.protected_columns.clone(),
             on_conflict: source.on_uuid_conflict,
             priority: source.priority,
             priorities,
             rules: Rules {
                 on_unknown_value: source.on_unknown_value,
                 value_mappings: mappings,
+                protected: COLUMNS
+                    .iter()
+                    .map(|column| source.protected_columns.iter().any(|c| c == column.target))
+                    .collect(),
+                datasets,
             },
             formats: Formats::new(source.format, source.column_formats.clone()),
             referential,
             has_rejects: rejects::any(source.id)?,
+            metadata_mode: source.metadata_mode,
+            options: upkeep::options(source, &decisions),
+            decisions,
+            heard: Heard::default(),
+            warnings,
+            replayed: None,
         })
     }
 
@@ -110,13 +138,18 @@ impl Synthese {
     }
 
     /// Writes a batch; what it did is added to `counts`.
-    pub fn write(&mut self, pages: &[Parsed], counts: &mut Counts) -> Result<(), Failure> {
-        let (records, items, mut letters) = gather(pages, counts);
+    pub fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure> {
+        let (texts, batches): (Vec<Vec<String>>, Vec<Batch>) = pages
+            .into_iter()
+            .map(|page| (page.items, page.batch))
+            .unzip();
+        let (records, items, mut letters, references) = gather(&texts, batches, counts);
         self.learn_formats(&records)?;
+        self.hear(references, &records)?;
         let mut unknown = Unknown::new();
-        let observations = self.as_owner(|synthese| {
-            synthese.resolve(records, &items, &mut letters, &mut unknown, counts)
-        })?;
+        let (observations, created) = self
+            .as_owner(|synthese| synthese.resolve(records, &items, &mut letters, &mut unknown))?;
+        self.tell(created, counts)?;
         let sorted = self.sort(observations, &items, &mut letters, counts)?;
         let (placed, refused) = self.as_owner(|synthese| synthese.write_sorted(&sorted, counts))?;
         for (item, rejection, sqlstate) in refused {
@@ -134,21 +167,54 @@ impl Synthese {
             sorted.displaced.clone(),
         )?;
         self.settle(&sorted, &placed, letters.is_empty())?;
-        counts.rejected += rejects::keep(self.source_id, self.run_id, &letters)?;
+        let kept = rejects::keep(self.source_id, self.run_id, &letters)?;
+        counts.rejected += kept.waiting;
+        counts.skipped += kept.discarded;
         self.has_rejects |= !letters.is_empty();
         rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
-        // Rows that were not this source's before: those inserted, which no update placed, and those adopted.
+        // Rows that were not this source's before: those inserted, which no update placed, and those adopted; less
+        // those that it counted and that someone had deleted here.
         let kept = sorted
             .known
             .iter()
             .filter(|(observation, _, adopt)| !adopt && placed_items.contains(&observation.item))
             .count();
-        let gained = (placed.len() - kept) as i64;
+        let lost = sorted
+            .lost
+            .values()
+            .filter(|item| placed_items.contains(*item))
+            .count();
+        let gained = (placed.len() - kept) as i64 - lost as i64;
         Spi::run_with_args(
             "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
             &[self.source_id.into(), gained.into()],
         )?;
         Ok(())
+    }
+
+    /// Deletes rows of this source, in the target and in the lineage. Returns how many went, and why one did not.
+    pub fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {
+        let id_source = self.id_source;
+        let (deleted, refused) = self.as_owner(|_| write::delete(id_source, ids))?;
+        lineage::bury(self.source_id, self.run_id, &deleted)?;
+        Ok((
+            deleted.len(),
+            refused
+                .first()
+                .map(|refused| refused.failure.message.clone()),
+        ))
+    }
+
+    /// Takes the source's row out of gn_synthese.t_sources, if nothing refers to it any more.
+    pub fn leave(&mut self) -> Result<(), Failure> {
+        let id_source = self.id_source;
+        self.as_owner(|_| {
+            Ok(Spi::run_with_args(
+                "DELETE FROM gn_synthese.t_sources t WHERE t.id_source = $1
+                 AND NOT EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_source = t.id_source)",
+                &[id_source.into()],
+            )?)
+        })
     }
 
     fn as_owner<R>(
@@ -180,16 +246,12 @@ impl Synthese {
         items: &[&'i str],
         letters: &mut Vec<DeadLetter<'i>>,
         unknown: &mut Unknown,
-        counts: &mut Counts,
-    ) -> Result<Vec<Observation>, Failure> {
+    ) -> Result<(Vec<Observation>, Outcome), Failure> {
         self.learn(&records)?;
-        metadata::ensure(
-            &mut self.referential,
-            records
-                .iter()
-                .filter_map(|(_, record)| record.dataset.as_deref()),
-            counts,
-        )?;
+        let references = records
+            .iter()
+            .filter_map(|(_, record)| record.dataset.as_deref());
+        let created = self.ensure_datasets(references)?;
         let mut observations = Vec::with_capacity(records.len());
         for (item, record) in records {
             match resolve::resolve(
@@ -208,7 +270,7 @@ impl Synthese {
                 }),
             }
         }
-        Ok(observations)
+        Ok((observations, created))
     }
 
     fn learn(&mut self, records: &[(usize, Record)]) -> Result<(), Failure> {
@@ -259,7 +321,7 @@ impl Synthese {
             .iter()
             .filter_map(|(_, r)| r.dataset.as_deref().and_then(|d| d.uuid))
             .collect();
-        self.referential.learn_datasets(uuids.into_iter())
+        self.learn_datasets(uuids.into_iter())
     }
 
     /// Decides what becomes of each observation.
@@ -272,7 +334,12 @@ impl Synthese {
     ) -> Result<Sorted, Failure> {
         let lineage = identity::lineage(self.source_id, &observations)?;
         let held = self.as_owner(|_| identity::held(&lineage, &observations))?;
-        let known = Known::new(self.source_id, lineage, held);
+        let mut known = Known::new(self.source_id, lineage, held);
+        let moved = known.moved(&observations, self.source_id);
+        if !moved.is_empty() {
+            let duplicates = rejects::duplicates(self.source_id, moved.keys())?;
+            known.claim(moved, duplicates);
+        }
         let claimant = Claimant {
             source_id: self.source_id,
             id_source: self.id_source,
@@ -280,6 +347,7 @@ impl Synthese {
             on_conflict: self.on_conflict,
             priority: self.priority,
             priorities: &self.priorities,
+            replayed: self.replayed,
         };
         let mut sorted = Sorted::default();
         let mut uuids: HashMap<[u8; 16], String> = HashMap::new();
@@ -294,6 +362,9 @@ impl Synthese {
                 });
                 continue;
             }
+            for id_synthese in known.lost(&observation, self.source_id) {
+                sorted.lost.insert(id_synthese, observation.item);
+            }
             match known.decide(&observation, &claimant) {
                 Decision::Insert => sorted.new.push(observation),
                 Decision::Update {
@@ -306,11 +377,11 @@ impl Synthese {
                 }
                 Decision::Unchanged => {
                     counts.unchanged += 1;
-                    sorted.settled.push(observation.key);
+                    sorted.settled.push((observation.key, observation.uuid));
                 }
                 Decision::Skip => {
                     counts.skipped += 1;
-                    sorted.settled.push(observation.key);
+                    sorted.settled.push((observation.key, observation.uuid));
                 }
                 Decision::Reject(rejection) => {
                     letters.push(DeadLetter {
@@ -337,8 +408,12 @@ impl Synthese {
                 id_synthese: *id_synthese,
             })
             .collect();
-        let (updated, mut refused) =
-            write::update(&self.referential, self.id_source, &self.protected, &changes)?;
+        let (updated, mut refused) = write::update(
+            &self.referential,
+            self.id_source,
+            &self.rules.protected,
+            &changes,
+        )?;
         let new: Vec<&Observation> = sorted.new.iter().collect();
         let (inserted, refused_new) = write::insert(&self.referential, self.id_source, &new)?;
         refused.extend(refused_new);
@@ -373,7 +448,7 @@ impl Synthese {
             .collect();
         let refusals = refused.into_iter().filter_map(|refused| {
             let observation = by_item.get(&refused.item)?;
-            let column = write::column_of(&refused.failure.message);
+            let column = write::column_of(&refused.failure.message, &self.referential.constraints);
             let rejection = rejects::refused(
                 observation.key.clone(),
                 observation.uuid,
@@ -394,13 +469,11 @@ impl Synthese {
         if !self.has_rejects && none_rejected {
             return Ok(());
         }
-        let keys = sorted
-            .settled
+        let placed = placed
             .iter()
-            .cloned()
-            .chain(placed.iter().map(|p| p.observation.key.clone()))
-            .collect();
-        rejects::settle(self.source_id, keys)
+            .map(|p| (p.observation.key.clone(), p.observation.uuid));
+        let written = sorted.settled.iter().cloned().chain(placed);
+        rejects::settle(self.source_id, written)
     }
 }
 
@@ -415,43 +488,78 @@ struct Sorted {
     known: Vec<(Observation, i64, bool)>,
     /// Keys that name another record now.
     displaced: Vec<String>,
-    /// Keys of those that need no write.
-    settled: Vec<String>,
+    /// Keys and UUIDs of those that need no write.
+    settled: Vec<(String, Option<[u8; 16]>)>,
+    /// Rows of the target that are gone, with the item that takes their place.
+    lost: HashMap<i64, usize>,
 }
 
-/// The records of some pages, their items side by side, those rejected already. A key that comes twice counts once.
-fn gather<'p>(
-    pages: &'p [Parsed],
-    counts: &mut Counts,
-) -> (Vec<(usize, Record)>, Vec<&'p str>, Vec<DeadLetter<'p>>) {
-    let mut items = Vec::new();
-    let mut records = Vec::new();
-    let mut letters = Vec::new();
-    let mut seen = HashSet::new();
-    for page in pages {
+/// Records, items, those rejected already, and what came of datasets: that of repeated records too.
+type Gathered<'p> = (
+    Vec<(usize, Record)>,
+    Vec<&'p str>,
+    Vec<DeadLetter<'p>>,
+    Vec<Arc<DatasetReference>>,
+);
+
+/// The records of some pages, their items side by side, and those rejected already. What a view gives twice counts
+/// once; a record that comes under the key of another one is not lost in that: it is rejected.
+fn gather<'p>(texts: &'p [Vec<String>], batches: Vec<Batch>, counts: &mut Counts) -> Gathered<'p> {
+    let (mut items, mut records, mut letters) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut references, mut rejected) = (Vec::new(), Vec::new());
+    let mut seen: HashMap<String, Option<[u8; 16]>> = HashMap::new();
+    for (texts, batch) in texts.iter().zip(batches) {
         let first = items.len();
-        items.extend(page.items.iter().map(String::as_str));
+        items.extend(texts.iter().map(String::as_str));
         counts.pages += 1;
-        counts.fetched += page.items.len() as i64;
-        for (position, record) in &page.batch.records {
-            if seen.insert(record.key.as_deref().unwrap_or_default()) {
-                records.push((first + position, record.clone()));
-            } else {
-                counts.repeated += 1;
-            }
-        }
-        letters.extend(
-            page.batch
-                .rejected
-                .iter()
-                .map(|(position, rejection)| DeadLetter {
-                    rejection: rejection.clone(),
+        counts.fetched += texts.len() as i64;
+        references.extend(batch.datasets);
+        for (position, record) in batch.records {
+            let (key, uuid) = (record.key.as_deref().unwrap_or_default(), record.uuid());
+            match seen.get(key) {
+                None => {
+                    seen.insert(key.to_owned(), uuid);
+                    records.push((first + position, record));
+                }
+                Some(other) if rejects::are_two(*other, uuid) => letters.push(DeadLetter {
+                    rejection: rejects::same_key(key, uuid),
                     sqlstate: None,
                     payload: items[first + position],
                 }),
+                Some(_) => counts.repeated += 1,
+            }
+        }
+        rejected.extend(
+            batch
+                .rejected
+                .into_iter()
+                .map(|(position, rejection)| (first + position, rejection)),
         );
     }
-    (records, items, letters)
+    // Good ones first: of a key that comes twice, the record that can be written is.
+    for (item, rejection) in rejected {
+        let key = rejection.key.clone().filter(|key| !key.is_empty());
+        let before = key.and_then(|key| {
+            seen.insert(key.clone(), rejection.uuid)
+                .map(|uuid| (key, uuid))
+        });
+        let rejection = match before {
+            None => rejection,
+            Some((key, uuid)) if rejects::are_two(uuid, rejection.uuid) => {
+                rejects::same_key(&key, rejection.uuid)
+            }
+            Some(_) => {
+                counts.repeated += 1;
+                continue;
+            }
+        };
+        letters.push(DeadLetter {
+            rejection,
+            sqlstate: None,
+            payload: items[item],
+        });
+    }
+    (records, items, letters, references)
 }
 
 /// Decisions of `map_value`: those of the source win over those for every source.

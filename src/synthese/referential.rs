@@ -40,6 +40,8 @@ pub struct Referential {
     pub local_srid: Option<i32>,
     /// Schema of PostGIS, quoted.
     pub postgis: String,
+    /// The constraints of the target by their names, with the (first) column that each is on.
+    pub constraints: HashMap<String, String>,
     nomenclatures: HashMap<String, Nomenclature>,
     taxa: HashMap<i32, bool>,
     habitats: HashMap<i32, bool>,
@@ -58,6 +60,7 @@ impl Referential {
             lengths: Lengths::new(limits.iter().map(|(name, limit)| (name.as_str(), *limit))),
             local_srid: local_srid(&postgis)?,
             postgis,
+            constraints: constraints()?,
             nomenclatures: nomenclatures()?,
             taxa: HashMap::new(),
             habitats: HashMap::new(),
@@ -91,6 +94,14 @@ impl Referential {
 
     pub fn learn_dataset(&mut self, uuid: [u8; 16], id_dataset: i32) {
         self.datasets.insert(uuid, id_dataset);
+    }
+
+    /// Local numbers of the datasets that have come up.
+    pub fn dataset_ids(&self) -> Vec<i32> {
+        let mut ids: Vec<i32> = self.datasets.values().copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// Looks up the taxa that have not come up yet. What is not found is asked again in the next batch:
@@ -251,6 +262,24 @@ fn synthese_columns() -> Result<ColumnFacts, Failure> {
         Ok(())
     })?;
     Ok((present, expressions, limits))
+}
+
+fn constraints() -> Result<HashMap<String, String>, Failure> {
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT c.conname::text, a.attname::text
+             FROM pg_constraint c
+             JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+             WHERE c.conrelid = 'gn_synthese.synthese'::regclass",
+            None,
+            &[],
+        )?;
+        let mut constraints = HashMap::with_capacity(rows.len());
+        for row in rows {
+            constraints.extend(row.get::<String>(1)?.zip(row.get::<String>(2)?));
+        }
+        Ok(constraints)
+    })
 }
 
 fn evaluate_defaults(expressions: &[Option<String>]) -> Result<Vec<Value>, Failure> {

@@ -24,6 +24,20 @@ pub type ValueMappings = HashMap<(String, String), Option<String>>;
 pub struct Rules {
     pub on_unknown_value: OnUnknownValue,
     pub value_mappings: ValueMappings,
+    /// Parallel to `COLUMNS`: written when the row is inserted, then the target's.
+    pub protected: Vec<bool>,
+    pub datasets: DatasetRule,
+}
+
+/// To which dataset an observation goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatasetRule {
+    /// The one of its UUID, or the one that this was mapped to.
+    Any,
+    /// Only one that was mapped to.
+    Mapped,
+    /// This one, whatever the record says.
+    Single(i32),
 }
 
 /// A record ready to be written.
@@ -117,7 +131,12 @@ impl Resolver<'_> {
             .iter()
             .zip(&values)
             .enumerate()
-            .filter(|(index, (column, _))| !column.insert_only && self.absent & (1 << index) == 0)
+            .filter(|(index, (column, _))| {
+                // What an update would not write makes no difference; once it would, the hash says so.
+                !column.insert_only
+                    && !self.rules.protected[*index]
+                    && self.absent & (1 << index) == 0
+            })
             .map(|(_, (column, value))| (column.target, value));
         let others = [
             ("id_dataset", &dataset_value),
@@ -249,7 +268,7 @@ impl Resolver<'_> {
             OnUnknownValue::Default | OnUnknownValue::Null => Ok(None),
             OnUnknownValue::Reject => Err(Fault {
                 reason: Reason::UnknownArea,
-                column: "area_attachment",
+                column: AREA_COLUMN,
                 message: format!("area {text} is not in ref_geo.l_areas"),
                 value: Some(text),
             }),
@@ -282,10 +301,13 @@ impl Resolver<'_> {
     fn dataset(&mut self, uuid: Option<[u8; 16]>) -> Result<i32, Fault> {
         let fault = |value: Option<String>, message: String| Fault {
             reason: Reason::UnmappedDataset,
-            column: "jdd_uuid",
+            column: "id_dataset",
             value,
             message,
         };
+        if let DatasetRule::Single(id_dataset) = self.rules.datasets {
+            return Ok(id_dataset);
+        }
         let Some(uuid) = uuid else {
             return Err(fault(
                 None,
@@ -296,7 +318,14 @@ impl Resolver<'_> {
         self.referential.dataset(&uuid).ok_or_else(|| {
             fault(
                 Some(text.clone()),
-                format!("dataset {text} is not in gn_meta.t_datasets and could not be created"),
+                match self.rules.datasets {
+                    DatasetRule::Mapped => {
+                        format!("dataset {text} is not mapped to a dataset of gn_meta.t_datasets")
+                    }
+                    _ => format!(
+                        "dataset {text} is not in gn_meta.t_datasets and could not be created"
+                    ),
+                },
             )
         })
     }

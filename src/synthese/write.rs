@@ -19,12 +19,18 @@ pub struct Refused {
     pub failure: Failure,
 }
 
+/// Position among the observations, id_synthese.
+pub type Inserted = (usize, i64);
+
+/// Writes a part of a set; the number is the part's position in the whole.
+type WritePart<'w, T> = dyn FnMut(usize, &[T]) -> Result<(), Failure> + 'w;
+
 /// Inserts; returns (position among `observations`, id_synthese) of those that went in.
 pub fn insert(
     referential: &Referential,
     id_source: i32,
     observations: &[&Observation],
-) -> Result<(Vec<(usize, i64)>, Vec<Refused>), Failure> {
+) -> Result<(Vec<Inserted>, Vec<Refused>), Failure> {
     let columns = written(referential, 0, |_| true);
     let statement = insert_sql(referential, &columns);
     let mut inserted = Vec::with_capacity(observations.len());
@@ -120,7 +126,7 @@ pub struct Difference {
 pub fn update(
     referential: &Referential,
     id_source: i32,
-    protected: &[String],
+    protected: &[bool],
     changes: &[Change],
 ) -> Result<(Vec<usize>, Vec<Refused>), Failure> {
     let mut updated = Vec::new();
@@ -133,13 +139,9 @@ pub fn update(
             .or_default()
             .push(position);
     }
-    let is_protected: Vec<bool> = COLUMNS
-        .iter()
-        .map(|column| protected.iter().any(|name| name == column.target))
-        .collect();
     for (absent, positions) in by_absent {
         let columns = written(referential, absent, |index| {
-            !COLUMNS[index].insert_only && !is_protected[index]
+            !COLUMNS[index].insert_only && !protected[index]
         });
         let differences = compare(referential, &columns, id_source, changes, &positions)?;
         for (difference, group) in group_by_cost(differences) {
@@ -287,6 +289,22 @@ fn update_part(
     })
 }
 
+/// Deletes rows of a source; returns those that are gone, those that someone else had deleted before included.
+pub fn delete(id_source: i32, ids: &[i64]) -> Result<(Vec<i64>, Vec<Refused>), Failure> {
+    let mut deleted = Vec::with_capacity(ids.len());
+    let mut refused = Vec::new();
+    halve(0, ids, &mut refused, &mut |_, part| {
+        let numbers: Vec<i32> = part.iter().map(|id| *id as i32).collect();
+        Spi::run_with_args(
+            "DELETE FROM gn_synthese.synthese WHERE id_synthese = ANY ($1) AND id_source = $2",
+            &[numbers.into(), id_source.into()],
+        )?;
+        deleted.extend_from_slice(part);
+        Ok(())
+    })?;
+    Ok((deleted, refused))
+}
+
 /// Something that is written and, when the target refuses it, named.
 trait Item {
     fn item(&self) -> usize;
@@ -295,6 +313,12 @@ trait Item {
 impl Item for &Observation {
     fn item(&self) -> usize {
         self.item
+    }
+}
+
+impl Item for i64 {
+    fn item(&self) -> usize {
+        *self as usize
     }
 }
 
@@ -310,7 +334,7 @@ fn halve<T: Item>(
     offset: usize,
     set: &[T],
     refused: &mut Vec<Refused>,
-    write: &mut dyn FnMut(usize, &[T]) -> Result<(), Failure>,
+    write: &mut WritePart<T>,
 ) -> Result<(), Failure> {
     if set.is_empty() {
         return Ok(());
@@ -333,9 +357,17 @@ fn halve<T: Item>(
     }
 }
 
-/// The column of the target that a constraint's message is about, if it is one of ours.
-pub fn column_of(constraint_message: &str) -> Option<&'static str> {
-    constraint_message
-        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .find_map(|word| column_index(word).map(|index| COLUMNS[index].target))
+/// The column of the target that a refusal is about: its message names it, or a constraint on it.
+pub fn column_of(message: &str, constraints: &HashMap<String, String>) -> Option<String> {
+    let mut words = message.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    words.find_map(|word| match column_index(word) {
+        Some(index) => Some(COLUMNS[index].target.to_owned()),
+        None => constraints.get(word).cloned(),
+    })
+}
+
+/// The value that a refusal quotes, in the form `(column)=(value)` of PostgreSQL's DETAIL.
+pub fn value_of(detail: &str) -> Option<&str> {
+    let (_, after) = detail.split_once(")=(")?;
+    after.split_once(')').map(|(value, _)| value)
 }

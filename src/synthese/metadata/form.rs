@@ -118,20 +118,27 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// A date, or the day of a date and time.
 fn date(text: &str) -> Option<NaiveDate> {
-    NaiveDate::parse_from_str(text.get(..10)?, "%Y-%m-%d").ok()
+    let (day, time) = text.split_at_checked(10)?;
+    let date = NaiveDate::parse_from_str(day, "%Y-%m-%d").ok();
+    date.filter(|_| time.is_empty() || time.starts_with(['T', ' ']))
 }
 
 fn timestamp(text: &str) -> Option<NaiveDateTime> {
     let zoned = DateTime::parse_from_rfc3339(text).map(|zoned| zoned.naive_local());
-    let whole = |separator: &str| {
-        NaiveDateTime::parse_from_str(text, &format!("%Y-%m-%d{separator}%H:%M:%S%.f"))
+    let plain = |time: &str| {
+        NaiveDateTime::parse_from_str(&text.replacen(' ', "T", 1), &format!("%Y-%m-%dT{time}"))
     };
     zoned
-        .or_else(|_| whole("T"))
-        .or_else(|_| whole(" "))
+        .or_else(|_| plain("%H:%M:%S%.f"))
+        .or_else(|_| plain("%H:%M"))
         .ok()
-        .or_else(|| date(text)?.and_hms_opt(0, 0, 0))
+        .or_else(|| {
+            date(text)
+                .filter(|_| text.len() == 10)?
+                .and_hms_opt(0, 0, 0)
+        })
 }
 
 /// A UUID in any of the ways to write it that PostgreSQL reads.

@@ -1,4 +1,5 @@
--- Creates the frameworks ($1) that are not here. A parent that is not here either is noted in additional_data:
+-- Creates the frameworks ($1) that are not here; one that is made for a dataset without framework (only_for), only
+-- when that dataset is not here either. A parent that is not here either is noted in additional_data:
 -- frameworks_link.sql makes the link when it comes, in this run or a later one.
 INSERT INTO gn_meta.t_acquisition_frameworks (
     unique_acquisition_framework_id, acquisition_framework_name, acquisition_framework_desc,
@@ -15,12 +16,13 @@ SELECT f.uuid, w.name, coalesce(f."desc", w.name),
 FROM jsonb_to_recordset($1::jsonb) AS f(
          uuid uuid, name text, "desc" text, territorial_level text, territory_desc text, keywords text, financing_type text,
          target_description text, ecologic_or_geologic_target text, is_parent boolean, parent_uuid uuid,
-         start_date date, end_date date, initial_closing_date timestamp)
+         only_for uuid, start_date date, end_date date, initial_closing_date timestamp)
 CROSS JOIN LATERAL (SELECT coalesce(f.name, format('Cadre d''acquisition %s', f.uuid)) AS name) w
 LEFT JOIN nomenclature level ON level.type = 'NIVEAU_TERRITORIAL' AND level.code = f.territorial_level
 LEFT JOIN nomenclature financing ON financing.type = 'TYPE_FINANCEMENT' AND financing.code = f.financing_type
 LEFT JOIN gn_meta.t_acquisition_frameworks parent ON parent.unique_acquisition_framework_id = f.parent_uuid
 WHERE NOT EXISTS (SELECT FROM gn_meta.t_acquisition_frameworks k WHERE k.unique_acquisition_framework_id = f.uuid)
+  AND NOT EXISTS (SELECT FROM gn_meta.t_datasets d WHERE d.unique_dataset_id = f.only_for)
 ORDER BY f.uuid
 ON CONFLICT DO NOTHING
 RETURNING id_acquisition_framework

@@ -4,18 +4,23 @@
     SELECT k.id_acquisition_framework AS id,
            coalesce(f.name, k.acquisition_framework_name) AS name,
            coalesce(f."desc", k.acquisition_framework_desc) AS description,
-           CASE WHEN i.item ? 'territorial_level' THEN level.id ELSE k.id_nomenclature_territorial_level END AS territorial_level,
+           CASE WHEN i.item ? 'territorial_level' THEN level.id
+                ELSE k.id_nomenclature_territorial_level END AS territorial_level,
            CASE WHEN i.item ? 'territory_desc' THEN f.territory_desc ELSE k.territory_desc END AS territory_desc,
            CASE WHEN i.item ? 'keywords' THEN f.keywords ELSE k.keywords END AS keywords,
-           CASE WHEN i.item ? 'financing_type' THEN financing.id ELSE k.id_nomenclature_financing_type END AS financing_type,
-           CASE WHEN i.item ? 'target_description' THEN f.target_description ELSE k.target_description END AS target_description,
+           CASE WHEN i.item ? 'financing_type' THEN financing.id
+                ELSE k.id_nomenclature_financing_type END AS financing_type,
+           CASE WHEN i.item ? 'target_description' THEN f.target_description
+                ELSE k.target_description END AS target_description,
            CASE WHEN i.item ? 'ecologic_or_geologic_target' THEN f.ecologic_or_geologic_target
                 ELSE k.ecologic_or_geologic_target END AS ecologic_or_geologic_target,
            CASE WHEN i.item ? 'is_parent' THEN f.is_parent ELSE k.is_parent END AS is_parent,
-           CASE WHEN i.item ? 'parent_uuid' THEN parent.id_acquisition_framework ELSE k.acquisition_framework_parent_id END AS parent,
+           CASE WHEN i.item ? 'parent_uuid' THEN parent.id_acquisition_framework
+                ELSE k.acquisition_framework_parent_id END AS parent,
            coalesce(f.start_date, k.acquisition_framework_start_date) AS start_date,
            CASE WHEN i.item ? 'end_date' THEN f.end_date ELSE k.acquisition_framework_end_date END AS end_date,
-           CASE WHEN i.item ? 'initial_closing_date' THEN f.initial_closing_date ELSE k.initial_closing_date END AS initial_closing_date,
+           CASE WHEN i.item ? 'initial_closing_date' THEN f.initial_closing_date
+                ELSE k.initial_closing_date END AS initial_closing_date,
            CASE WHEN NOT i.item ? 'parent_uuid' THEN k.additional_data
                 WHEN f.parent_uuid IS NOT NULL AND parent.id_acquisition_framework IS NULL
                 THEN coalesce(k.additional_data, '{}') || jsonb_build_object('gn_harvest_parent_uuid', f.parent_uuid)

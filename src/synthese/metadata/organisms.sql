@@ -11,4 +11,4 @@ FROM (SELECT o.uuid, o.named, o.email, coalesce(o.name, format('Organisme %s', o
 WHERE NOT (w.taken AND ($2 OR w.named))
 ORDER BY w.uuid
 ON CONFLICT DO NOTHING
-RETURNING nom_organisme::text
+RETURNING nom_organisme::text, uuid_organisme

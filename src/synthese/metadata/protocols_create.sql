@@ -1,5 +1,6 @@
 -- Creates the protocols ($1) that are not here; one of an unknown type is of the type '0', "unknown".
-INSERT INTO gn_meta.sinp_datatype_protocols (unique_protocol_id, protocol_name, protocol_desc, id_nomenclature_protocol_type, protocol_url)
+INSERT INTO gn_meta.sinp_datatype_protocols (
+    unique_protocol_id, protocol_name, protocol_desc, id_nomenclature_protocol_type, protocol_url)
 SELECT p.uuid, p.name, p."desc", coalesce(said.id, unknown.id), p.url
 FROM jsonb_to_recordset($1::jsonb) AS p(uuid uuid, name text, "desc" text, type text, url text)
 LEFT JOIN nomenclature said ON said.type = 'TYPE_PROTOCOLE' AND said.code = p.type

@@ -13,6 +13,9 @@ use super::actor;
 use super::form::{Form, Uuid, derived, fitted, identifier, objects, text, written};
 use crate::record::DatasetReference;
 
+/// Of a name, as much as a warning shows.
+const TITLE: usize = 80;
+
 pub type Object = Map<String, Value>;
 
 /// Names of frameworks, datasets and protocols are varchar(255).
@@ -230,6 +233,7 @@ impl Metadata {
         );
         let mut found = Object::new();
         complete(&mut found, "uuid", Some(written(&framework)));
+        complete(&mut found, "only_for", Some(written(key)));
         put_name(&mut found, Some(title));
         merge(self.frameworks.entry(framework).or_default(), found);
         framework
@@ -334,10 +338,8 @@ pub fn codes<'o>(
 }
 
 fn title(what: &str, key: &Uuid, object: &Object) -> String {
-    format!(
-        "{what} \"{}\"",
-        name(object).unwrap_or_else(|| written(key))
-    )
+    let name = name(object).unwrap_or_else(|| written(key));
+    format!("{what} \"{}\"", fitted(&name, TITLE))
 }
 
 /// Sets a name that fits its column. The whole of one that had to be cut opens the description.

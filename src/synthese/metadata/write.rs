@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
 use super::form::{Uuid, written};
+use super::ledger::{self, Entry};
 use super::reading::{DATASET, FRAMEWORK, Metadata, Object};
 use super::{Mode, Options, Outcome, links};
 use crate::error::Failure;
@@ -28,8 +29,12 @@ const FRAMEWORKS_LINK: &str = include_str!("frameworks_link.sql");
 const DATASETS_CREATE: &str = include_str!("datasets_create.sql");
 const DATASETS_UPDATE: &str = include_str!("datasets_update.sql");
 
+/// Member of a framework that is brought up to date but not created.
+pub const ONLY_IF_HERE: &str = "only_if_here";
+
 /// Frameworks or datasets: the names that they have in gn_meta.
 pub struct Kind {
+    kind: ledger::Kind,
     pub parents: &'static str,
     parent: &'static str,
     parent_uuid: &'static str,
@@ -37,6 +42,7 @@ pub struct Kind {
 }
 
 pub const FRAMEWORKS: Kind = Kind {
+    kind: ledger::Kind::Framework,
     parents: "t_acquisition_frameworks",
     parent: "id_acquisition_framework",
     parent_uuid: "unique_acquisition_framework_id",
@@ -44,6 +50,7 @@ pub const FRAMEWORKS: Kind = Kind {
 };
 
 pub const DATASETS: Kind = Kind {
+    kind: ledger::Kind::Dataset,
     parents: "t_datasets",
     parent: "id_dataset",
     parent_uuid: "unique_dataset_id",
@@ -63,20 +70,52 @@ impl Kind {
 pub fn write(metadata: &Metadata, options: &Options) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
     Spi::connect_mut(|client| {
+        let metadata = &unsettled(client, metadata, options)?;
         tell_unknown_codes(client, metadata, &mut outcome)?;
         write_actors(client, metadata, options, &mut outcome)?;
         write_works(client, metadata, options)?;
         let frameworks = write_kind(client, &FRAMEWORKS, &metadata.frameworks, options)?;
         outcome.frameworks_created += frameworks.created;
         outcome.frameworks_updated += frameworks.updated;
+        outcome.created.extend(frameworks.entries);
         let datasets = write_kind(client, &DATASETS, &metadata.datasets, options)?;
         outcome.datasets_created += datasets.created;
         outcome.datasets_updated += datasets.updated;
+        outcome.created.extend(datasets.entries);
         outcome.warnings.extend(datasets.missing.iter().map(|uuid| {
-            format!("dataset {} could not be created: its framework is not in gn_meta.t_acquisition_frameworks", written(uuid))
+            format!(
+                "dataset {} could not be created: its framework is not here",
+                written(uuid)
+            )
         }));
         Ok(outcome)
     })
+}
+
+/// Leaves out what is here and must not be changed: its actors, too, would be created for nobody. And frameworks that
+/// are not here and have nothing to hold.
+fn unsettled(
+    client: &mut SpiClient,
+    metadata: &Metadata,
+    options: &Options,
+) -> Result<Metadata, Failure> {
+    let mut unsettled = metadata.clone();
+    for (kind, items) in [
+        (&FRAMEWORKS, &mut unsettled.frameworks),
+        (&DATASETS, &mut unsettled.datasets),
+    ] {
+        let wanted_if_here = items.values().any(|item| item.contains_key(ONLY_IF_HERE));
+        if options.mode == Mode::Create || !options.frozen.is_empty() || wanted_if_here {
+            let here = find(client, kind, items.keys())?;
+            let settled =
+                |uuid: &Uuid| options.mode == Mode::Create || options.frozen.contains(uuid);
+            items.retain(|uuid, item| match here.contains_key(uuid) {
+                true => !settled(uuid),
+                false => !item.contains_key(ONLY_IF_HERE),
+            });
+        }
+    }
+    Ok(unsettled)
 }
 
 /// The ids of those that are here.
@@ -87,10 +126,13 @@ pub fn ids<'u>(
     Spi::connect_mut(|client| find(client, kind, uuids))
 }
 
+#[derive(Default)]
 struct Written {
     created: i64,
     updated: i64,
     missing: Vec<Uuid>,
+    /// What was created.
+    entries: Vec<Entry>,
 }
 
 /// Frameworks, or datasets, with their lists and actors.
@@ -101,28 +143,20 @@ fn write_kind(
     options: &Options,
 ) -> Result<Written, Failure> {
     if items.is_empty() {
-        return Ok(Written {
-            created: 0,
-            updated: 0,
-            missing: Vec::new(),
-        });
+        return Ok(Written::default());
     }
     let json = listed(items.values())?;
-    let created: HashSet<i32> = create(client, kind, &json)?.into_iter().collect();
+    let (created, linked) = create(client, kind, &json)?;
+    let created: HashSet<i32> = created.into_iter().collect();
     let here = find(client, kind, items.keys())?;
-    let known: Vec<i32> = match options.mode {
-        Mode::Create => Vec::new(),
-        Mode::CreateAndUpdate => {
-            let thawed = here
-                .iter()
-                .filter(|(uuid, _)| !options.frozen.contains(*uuid));
-            thawed
-                .map(|(_, id)| *id)
-                .filter(|id| !created.contains(id))
-                .collect()
-        }
-    };
-    let mut updated: HashSet<i32> = HashSet::new();
+    // Another run may just have created some; they are its own.
+    let update = options.mode == Mode::CreateAndUpdate;
+    let known = here
+        .values()
+        .copied()
+        .filter(|id| update && !created.contains(id));
+    let known: Vec<i32> = known.collect();
+    let mut updated: HashSet<i32> = linked.into_iter().collect();
     if !known.is_empty() {
         let statement = if kind.parents == DATASETS.parents {
             DATASETS_UPDATE
@@ -138,7 +172,12 @@ fn write_kind(
     }
     let written: Vec<i32> = created.iter().copied().chain(known).collect();
     updated.extend(links::write(client, kind, &json, &written, options)?);
+    let entries = here
+        .iter()
+        .filter(|(_, id)| created.contains(id))
+        .filter_map(|(uuid, _)| Some(Entry::of(kind.kind, *uuid, items.get(uuid)?)));
     Ok(Written {
+        entries: entries.collect(),
         created: created.len() as i64,
         updated: updated.difference(&created).count() as i64,
         missing: items
@@ -149,25 +188,27 @@ fn write_kind(
     })
 }
 
-/// Creates what is not here, and makes the links to new parents. Returns the new ids.
-fn create(client: &mut SpiClient, kind: &Kind, json: &str) -> Result<Vec<i32>, Failure> {
+/// Creates what is not here, and links frameworks to the parents that have come. Returns the ids of both.
+fn create(
+    client: &mut SpiClient,
+    kind: &Kind,
+    json: &str,
+) -> Result<(Vec<i32>, Vec<i32>), Failure> {
     if kind.parents == DATASETS.parents {
+        let statement = format!("{NOMENCLATURE}{DATASETS_CREATE}");
         let defaults = column_defaults(client)?;
-        return numbers(
-            client,
-            &format!("{NOMENCLATURE}{DATASETS_CREATE}"),
-            &[json.into(), defaults.into()],
-        );
+        return Ok((
+            numbers(client, &statement, &[json.into(), defaults.into()])?,
+            Vec::new(),
+        ));
     }
-    let created = numbers(
-        client,
-        &format!("{NOMENCLATURE}{FRAMEWORKS_CREATE}"),
-        &[json.into()],
-    )?;
-    if !created.is_empty() {
-        numbers(client, FRAMEWORKS_LINK, &[created.clone().into()])?;
-    }
-    Ok(created)
+    let statement = format!("{NOMENCLATURE}{FRAMEWORKS_CREATE}");
+    let created = numbers(client, &statement, &[json.into()])?;
+    let linked = match created.is_empty() {
+        true => Vec::new(),
+        false => numbers(client, FRAMEWORKS_LINK, &[created.clone().into()])?,
+    };
+    Ok((created, linked))
 }
 
 fn find<'u>(
@@ -227,6 +268,11 @@ fn write_actors(
         for row in client.update(ORGANISMS, None, &arguments)? {
             let name = row.get::<String>(1)?.unwrap_or_default();
             outcome.actors_created += 1;
+            if let Some(uuid) = row.get::<pgrx::Uuid>(2)? {
+                outcome
+                    .created
+                    .push(Entry::organism(*uuid.as_bytes(), name.clone()));
+            }
             if name.ends_with(')') && !names.contains(name.as_str()) {
                 outcome.warnings.push(format!(
                     "organism \"{name}\": another organism has the same name here"

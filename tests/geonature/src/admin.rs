@@ -1,5 +1,28 @@
 //! The same control over HTTP, under `/_simulator/`, for tests that are not in Rust and for
-//! people who play with a partner.
+//! people who play with a partner. Bodies and answers are JSON; a refusal is a 422 with `error`.
+//!
+//! | method and path | body | what it does |
+//! |---|---|---|
+//! | GET `status` | | name, count, local time, exports with their tokens |
+//! | POST `reset` | | back to the first day |
+//! | POST `observations` | `{column: value…}` or an array of them | inserts; answers `ids` |
+//! | GET, PATCH, DELETE `observations/<id>` | `{column: value…, "_silent": true}` | one observation |
+//! | PATCH `observations` | `{ids or from/to, set: {…}}` | changes many at one moment |
+//! | POST `observations/delete` | `{ids or from/to, silently}` | deletes many at one moment |
+//! | GET `truth/observations?from=&to=` | | full state, one JSON a line |
+//! | GET `truth/metadata` | | frameworks with their datasets |
+//! | POST `frameworks`, PATCH `frameworks/<uuid>` | members of `ca_data` | |
+//! | POST `datasets`, PATCH `datasets/<uuid>` | members of `jdd_data`, `ca_uuid` | |
+//! | POST `actors/<uuid>`, DELETE `actors/<uuid>/<uuid_actor>` | an actor | of a framework or dataset |
+//! | PUT `settings` | `clock_offset_seconds`, `timezone_seconds`, `cap`, `seconds_per_request`, `seconds_per_row`, `passwords`, `tokens` | |
+//! | POST `exports/<id>/columns` | `{drop}`, `{rename, to}`, `{add}` or `{add, value, kind}` | |
+//! | POST, DELETE `exports/<id>/duplicates` | `{ids}` | rows that come twice |
+//! | POST, DELETE `exports/<id>/hidden` | `{ids}` | rows that left the view |
+//! | PUT `tampered`, DELETE `tampered`, `tampered/<id>` | `{id, column, json}` | JSON that replaces a value |
+//! | GET, PUT, POST, DELETE `faults` | a list of rules, or one | see `faults` |
+//! | GET, DELETE `statistics` | | how the partner was treated |
+//! | DELETE `sessions` | | every session expires |
+//! | DELETE `files` | | scheduled files are written afresh |
 
 use std::sync::Arc;
 

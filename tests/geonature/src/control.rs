@@ -16,6 +16,14 @@ pub type Outcome<T> = Result<T, String>;
 /// In an update, leaves `derniere_action` as it was: the partner's clock says nothing.
 const SILENT: &str = "_silent";
 
+/// The outside of an export: its columns, its key, whether it is a FeatureCollection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    pub columns: Vec<String>,
+    pub key: String,
+    pub geojson: bool,
+}
+
 impl Shared {
     /// The partner's local time, as it would write it now.
     pub fn now(&self) -> String {
@@ -261,6 +269,21 @@ impl Shared {
         )
     }
 
+    /// What an export shows.
+    pub fn view(&self, export: u32) -> Option<View> {
+        let partner = self.partner();
+        let export = partner.exports.get(&export)?;
+        Some(View {
+            columns: export
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
+            key: export.key.clone(),
+            geojson: export.geometry,
+        })
+    }
+
     pub fn drop_column(&self, export: u32, name: &str) -> Outcome<()> {
         self.change_export(export, |export| export.drop_column(name))
     }
@@ -342,6 +365,11 @@ impl Shared {
 
     pub fn set_faults(&self, rules: Vec<Rule>) {
         *self.faults() = rules;
+    }
+
+    /// The rules as they stand: how many requests each has seen, and how often it was applied.
+    pub fn rules(&self) -> Vec<Rule> {
+        self.faults().clone()
     }
 
     pub fn clear_faults(&self) {

@@ -41,7 +41,7 @@ mod taxon;
 mod truth;
 mod views;
 
-pub use control::Outcome;
+pub use control::{Outcome, View};
 pub use faults::{Fault, Route, Rule};
 pub use server::Simulator;
 pub use state::{Config, Shared};

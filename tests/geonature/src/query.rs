@@ -298,9 +298,18 @@ pub fn select(store: &Store, renderer: &Renderer<'_>, request: &PageRequest) -> 
     if rest.is_empty() && request.envelope.is_none() && ordered_by_key && export.shows_all_once() {
         return Selection::Window(window);
     }
+    let (quick, slow): (Vec<&Condition>, Vec<&Condition>) = rest
+        .into_iter()
+        .partition(|condition| condition.field == Field::LastAction);
+    let slow = Slow {
+        conditions: slow,
+        envelope: request.envelope,
+    };
     let mut list = Vec::new();
     for position in window {
-        if !passes(store, renderer, position, &rest, request.envelope.as_ref()) {
+        let last_action = Scalar::Moment(store.last_action(position));
+        let passes = quick.iter().all(|condition| holds(condition, &last_action));
+        if !passes || !slow.passes(store, renderer, position) {
             continue;
         }
         let id = store.id(position);
@@ -335,37 +344,30 @@ fn key_window(store: &Store, conditions: &[&Condition]) -> Range<usize> {
     store.window(low, high)
 }
 
-fn passes(
-    store: &Store,
-    renderer: &Renderer<'_>,
-    position: usize,
-    conditions: &[&Condition],
-    envelope: Option<&Envelope>,
-) -> bool {
-    let (quick, slow): (Vec<&Condition>, Vec<&Condition>) = conditions
-        .iter()
-        .copied()
-        .partition(|condition| condition.field == Field::LastAction);
-    let last_action = || Scalar::Moment(store.last_action(position));
-    if !quick
-        .iter()
-        .all(|condition| holds(condition, &last_action()))
-    {
-        return false;
+/// What can only be told from the whole row.
+struct Slow<'a> {
+    conditions: Vec<&'a Condition>,
+    envelope: Option<Envelope>,
+}
+
+impl Slow<'_> {
+    fn passes(&self, store: &Store, renderer: &Renderer<'_>, position: usize) -> bool {
+        if self.conditions.is_empty() && self.envelope.is_none() {
+            return true;
+        }
+        let row = store.observation(position);
+        let inside = self.envelope.is_none_or(|envelope| {
+            row.geometry
+                .as_ref()
+                .is_some_and(|geometry| overlap(&geometry.envelope(), &envelope))
+        });
+        let value = |condition: &Condition| scalar(renderer, &row, &condition.field);
+        inside
+            && self
+                .conditions
+                .iter()
+                .all(|condition| holds(condition, &value(condition)))
     }
-    if slow.is_empty() && envelope.is_none() {
-        return true;
-    }
-    let row = store.observation(position);
-    let inside = envelope.is_none_or(|envelope| {
-        row.geometry
-            .as_ref()
-            .is_some_and(|geometry| overlap(&geometry.envelope(), envelope))
-    });
-    inside
-        && slow
-            .iter()
-            .all(|condition| holds(condition, &scalar(renderer, &row, &condition.field)))
 }
 
 fn holds(condition: &Condition, value: &Scalar) -> bool {

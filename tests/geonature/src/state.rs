@@ -144,19 +144,20 @@ impl Partner {
     }
 }
 
-/// Everything that the threads of a simulator share.
+/// Everything that the threads of a simulator share, and what a test may do to it (the methods
+/// are in `control`).
 pub struct Shared {
-    pub config: Config,
+    pub(crate) config: Config,
     partner: RwLock<Partner>,
     faults: Mutex<Vec<Rule>>,
     sessions: Mutex<Sessions>,
     statistics: Mutex<Statistics>,
-    pub files: PublishedFiles,
+    pub(crate) files: PublishedFiles,
     counter: AtomicU64,
 }
 
 impl Shared {
-    pub fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         Self {
             partner: RwLock::new(Partner::new(&config)),
             faults: Mutex::default(),
@@ -168,30 +169,30 @@ impl Shared {
         }
     }
 
-    pub fn partner(&self) -> RwLockReadGuard<'_, Partner> {
+    pub(crate) fn partner(&self) -> RwLockReadGuard<'_, Partner> {
         self.partner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn partner_mut(&self) -> RwLockWriteGuard<'_, Partner> {
+    pub(crate) fn partner_mut(&self) -> RwLockWriteGuard<'_, Partner> {
         self.partner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn faults(&self) -> MutexGuard<'_, Vec<Rule>> {
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Vec<Rule>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn sessions(&self) -> MutexGuard<'_, Sessions> {
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn statistics(&self) -> MutexGuard<'_, Statistics> {
+    pub(crate) fn statistics(&self) -> MutexGuard<'_, Statistics> {
         self.statistics
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number that no request had before, for identifiers and unstable orders.
-    pub fn fresh(&self) -> u64 {
+    pub(crate) fn fresh(&self) -> u64 {
         mix(self.config.seed ^ mix(self.counter.fetch_add(1, Ordering::Relaxed)))
     }
 

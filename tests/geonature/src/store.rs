@@ -36,8 +36,6 @@ pub struct Store {
     rows: Vec<Row>,
     kept: HashMap<i64, Arc<Observation>>,
     deletions: Vec<Deletion>,
-    /// Grows with every change, for whoever remembers an order of the rows.
-    version: u64,
     /// How many observations were made for insertion.
     inserted: u32,
 }
@@ -60,17 +58,12 @@ impl Store {
             rows,
             kept: HashMap::new(),
             deletions: Vec::new(),
-            version: 0,
             inserted: 0,
         }
     }
 
     pub fn len(&self) -> usize {
         self.rows.len()
-    }
-
-    pub fn version(&self) -> u64 {
-        self.version
     }
 
     pub fn id(&self, position: usize) -> i64 {
@@ -146,7 +139,6 @@ impl Store {
 
     /// Adds an observation, or replaces the one that has its key.
     pub fn put(&mut self, observation: Observation) {
-        self.version += 1;
         let row = Row {
             id: observation.id,
             last_action: observation.last_action(),
@@ -165,7 +157,6 @@ impl Store {
         let Some(position) = self.position(id) else {
             return false;
         };
-        self.version += 1;
         self.rows.remove(position);
         self.kept.remove(&id);
         true
@@ -174,7 +165,6 @@ impl Store {
     /// Deletes observations as one statement does: all at the same moment. Returns how many
     /// there were.
     pub fn delete(&mut self, ids: &[i64], at: i64) -> usize {
-        self.version += 1;
         let wanted: std::collections::HashSet<i64> = ids.iter().copied().collect();
         let before = self.rows.len();
         let deletions = &mut self.deletions;

@@ -12,8 +12,6 @@ use crate::Database;
 
 /// Database that test databases are copied from.
 const TEMPLATE: &str = "geonature";
-/// Its name while it is made.
-const UNFINISHED: &str = "geonature_unfinished";
 /// No TCP port is opened; the number only names the socket.
 const PORT: &str = "54321";
 
@@ -226,13 +224,17 @@ impl Cluster {
             "SELECT count(*) FROM pg_database WHERE datname = '{TEMPLATE}'"
         )) == "0"
         {
-            // Under another name until it is whole: one test's failure here is not to puzzle the others.
-            postgres.run(&format!("DROP DATABASE IF EXISTS {UNFINISHED}"));
-            postgres.run(&format!("CREATE DATABASE {UNFINISHED}"));
-            for what in [["-f", "target.sql"], ["-c", "CREATE EXTENSION gn_harvest"]] {
-                self.psql(UNFINISHED, &target_directory(), &["-q", what[0], what[1]]);
-            }
-            postgres.run(&format!("ALTER DATABASE {UNFINISHED} RENAME TO {TEMPLATE}"));
+            // Half-made, it has another name: a failure is not taken for a template.
+            postgres.run(&format!("DROP DATABASE IF EXISTS {TEMPLATE}_in_making"));
+            postgres.run(&format!("CREATE DATABASE {TEMPLATE}_in_making"));
+            let making = format!("{TEMPLATE}_in_making");
+            self.psql(&making, &target_directory(), &["-q", "-f", "target.sql"]);
+            self.psql(
+                &making,
+                &target_directory(),
+                &["-q", "-c", "CREATE EXTENSION gn_harvest"],
+            );
+            postgres.run(&format!("ALTER DATABASE {making} RENAME TO {TEMPLATE}"));
         }
     }
 

@@ -99,7 +99,7 @@ fn a_fault_that_passes_is_retried_and_nothing_is_missing() {
             Rule::times(Route::Export, 1, fault.clone()).after(QUESTIONS + 3),
         ]);
         let run = run_well(&database, &name, "auto");
-        let hits: u64 = partner.faults().iter().map(|rule| rule.applied).sum();
+        let hits: u64 = partner.rules().iter().map(|rule| rule.applied).sum();
         assert_eq!(hits, 2, "{fault:?}");
         let retries = if *retried { 2 } else { 0 };
         assert_eq!(number_of(&run, "retries"), retries, "{fault:?}: {run:?}");
@@ -132,7 +132,7 @@ fn an_answer_too_large_for_a_window_is_asked_again_in_smaller_ones() {
         add_source(&database, &name, &partner, 3, "page_size => 100");
         partner.add_fault(Rule::times(Route::Export, 1, fault.clone()).after(QUESTIONS + 1));
         run_well(&database, &name, "auto");
-        assert_eq!(partner.faults()[0].applied, 1);
+        assert_eq!(partner.rules()[0].applied, 1);
         assert_complete(&database, &name, &partner);
     });
 }
@@ -481,7 +481,7 @@ fn a_password_changed_while_it_runs_is_tried_once_by_all_connections_together() 
     );
     partner.set_cost(0.1, 0.0);
     let run = start(&database, "cen");
-    wait_for(60, "it reads", || partner.figures().requests > 8);
+    until(60, "it reads", || partner.figures().requests > 8);
     partner.set_password("moissonneur", "nouveau");
     partner.forget_sessions();
     let row = ended(&database, run);
@@ -606,7 +606,7 @@ fn bodies_without_end_do_not_grow_the_memory_of_the_worker() {
         ]);
         let run = start(&database, &name);
         let pid = database.number(&format!("SELECT pid FROM gn_harvest.run WHERE id = {run}"));
-        wait_for(30, "it asks", || partner.figures().requests > 0);
+        until(30, "it asks", || partner.figures().requests > 0);
         let baseline = peak_kilobytes(pid).expect("a worker");
         let mut peak = baseline;
         while let Some(now) = peak_kilobytes(pid) {

@@ -3,10 +3,20 @@
 
 mod bare_server;
 mod check_source;
+mod contract;
+mod deletions;
+mod equality;
 mod faults;
 mod harvest;
+mod identity;
+mod losses;
+mod metadata;
 mod politeness;
 mod redirects;
+mod rejects;
 mod secrets;
 mod stopping;
 mod support;
+mod target;
+mod truth;
+mod unchanged;

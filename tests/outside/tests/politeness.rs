@@ -562,7 +562,7 @@ fn a_run_stops_when_the_allowed_hours_end_and_goes_on_in_the_next_ones() {
     );
     partner.set_cost(0.2, 0.0);
     let run = start(&database, "cen");
-    wait_for(60, "a few pages are read", || {
+    until(60, "a few pages are read", || {
         partner.figures().requests > 8
     });
     // Six hours later, as far as the server is concerned.

@@ -551,7 +551,7 @@ fn a_run_shows_no_secret_while_it_works() {
     ));
     partner.set_cost(0.3, 0.0);
     let run = start(&database, "cen");
-    wait_for(60, "it asks", || partner.figures().requests > 3);
+    until(60, "it asks", || partner.figures().requests > 3);
     assert_told_nowhere(&database);
     assert_eq!(text(&ended(&database, run), "status"), "succeeded");
     assert_told_nowhere(&database);

@@ -11,7 +11,7 @@ const NO_WORKER: &str = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
 
 /// The partner's answer to an export is under way.
 fn is_asked(partner: &Simulator, times: u64) {
-    wait_for(60, "the partner is asked", || {
+    until(60, "the partner is asked", || {
         let figures = partner.figures();
         figures.requests >= times
     });

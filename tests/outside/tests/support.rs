@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use geonature_simulator::{Config, Simulator};
 use gn_harvest_outside::{Cluster, Database, Row};
@@ -98,6 +97,7 @@ pub fn add_source_by_login(
 }
 
 /// The target has each observation of a partner once, with the partner's values, and no other of that source.
+/// A few columns tell it, and several sources of a database can be looked at side by side; `truth` compares them all.
 pub fn assert_complete(database: &Database, source: &str, partner: &Simulator) {
     const COLUMNS: [&str; 8] = [
         "id_synthese",
@@ -160,18 +160,6 @@ pub fn ended(database: &Database, run: i64) -> Row {
     ))
 }
 
-/// Waits until something is so; panics after the deadline.
-pub fn wait_for(seconds: u64, what: &str, so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    while !so() {
-        assert!(
-            Instant::now() < deadline,
-            "not so after {seconds} s: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Does the work of each case, a few at a time; the first failure fails the test.
 pub fn for_each_case<T: Sync>(cases: &[T], work: impl Fn(usize, &T) + Sync) {
     const AT_ONCE: usize = 5;
@@ -188,4 +176,16 @@ pub fn for_each_case<T: Sync>(cases: &[T], work: impl Fn(usize, &T) + Sync) {
             });
         }
     });
+}
+
+/// Waits until something is so; panics after the deadline.
+pub fn until(seconds: u64, what: &str, is_so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    while !is_so() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "not so after {seconds} s: {what}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }

@@ -1,10 +1,10 @@
 //! The modules of the extension that need no PostgreSQL, compiled without pgrx.
 //! That they compile here proves that they do not import it.
 
-#[path = "../../../src/geonature/mod.rs"]
-pub mod geonature;
 #[path = "../../../src/fetch.rs"]
 pub mod fetch;
+#[path = "../../../src/geonature/mod.rs"]
+pub mod geonature;
 #[path = "../../../src/mapping.rs"]
 pub mod mapping;
 #[path = "../../../src/record/mod.rs"]

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use geonature_simulator::{Config, Simulator};
 use serde_json::Value;
 
 pub struct Answer {
@@ -168,4 +169,28 @@ pub fn log_in(url: &str, login: &str) -> String {
         .filter_map(|cookie| cookie.split(';').next())
         .collect();
     pairs.join("; ")
+}
+
+/// A partner with so many observations and nothing else special.
+pub fn partner(observations: u32) -> Simulator {
+    Simulator::start(Config {
+        observations,
+        ..Config::default()
+    })
+    .expect("a partner")
+}
+
+/// A page of the export with codes.
+pub fn page(partner: &Simulator, query: &str) -> Answer {
+    get(
+        partner.url(),
+        &format!("/api/exports/api/2?token=jeton-export-2&{query}"),
+    )
+}
+
+pub fn export(partner: &Simulator, id: u32, query: &str) -> Answer {
+    get(
+        partner.url(),
+        &format!("/api/exports/api/{id}?token=jeton-export-{id}&{query}"),
+    )
 }

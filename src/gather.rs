@@ -1,0 +1,271 @@
+//! Reads the slices of a run and writes what comes: parts are gathered into batches, and each batch, with its lineage,
+//! its checkpoint and what was found missing, is one transaction.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use crate::deletion;
+use crate::error::Failure;
+use crate::fetch::{Event, Fetcher, KeyRange, Part, Request};
+use crate::harvest::{Session, within_hours};
+use crate::reading::Reading;
+use crate::record::{self, Batch};
+use crate::run::{self, Counts};
+use crate::synthese::{Parsed, Synthese};
+use crate::{postgres, settings};
+
+/// How long threads may take to end before they are left behind.
+const PATIENCE: Duration = Duration::from_secs(1);
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A batch is written when this has passed without news, full or not.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// What a reading has seen, beside the records.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The export's own totals, as its answers said.
+    pub least_total: Option<u64>,
+    pub greatest_total: Option<u64>,
+    /// Keys that an incremental run with a log of deletions has read.
+    pub keys: Vec<i64>,
+    /// Records that the source hides: of the windows where they are, nothing can be said to be missing.
+    pub hidden: u64,
+}
+
+impl Seen {
+    fn note(&mut self, total: Option<u64>) {
+        if let Some(total) = total {
+            self.least_total = Some(self.least_total.map_or(total, |least| least.min(total)));
+            self.greatest_total = Some(
+                self.greatest_total
+                    .map_or(total, |greatest| greatest.max(total)),
+            );
+        }
+    }
+
+    /// Whether the export's total changed while it was read.
+    pub fn moved(&self) -> bool {
+        self.least_total != self.greatest_total
+    }
+}
+
+/// Reads all slices and writes what comes.
+pub fn read(
+    session: &Session,
+    reading: &Reading,
+    synthese: &mut Synthese,
+) -> Result<Seen, Failure> {
+    let source = &session.source;
+    let mut request = Request::new(source.export_id, reading.order.clone());
+    request.filters = reading.filters.clone();
+    request.page_size = source.page_size;
+    request.connections = source.connections;
+    request.queue = source.connections;
+    request.uncapped = source.uncapped_pages;
+    let (layout, lengths) = (reading.layout.clone(), synthese.lengths());
+    let parse = Arc::new(move |page: &crate::geonature::Page| {
+        let batch = record::parse_page(page.items(), &layout, &lengths);
+        let keys = KeyRange::of(
+            batch
+                .records
+                .iter()
+                .filter_map(|(_, record)| record.key_number),
+        );
+        // Rejected records have keys too.
+        let keys = KeyRange {
+            first: [keys.first, batch.first_key].into_iter().flatten().min(),
+            last: keys.last.max(batch.last_key),
+            ..keys
+        };
+        (
+            Parsed {
+                items: page.items().map(str::to_owned).collect(),
+                batch,
+            },
+            keys,
+        )
+    });
+    let fetcher = Fetcher::start(session.client.clone(), request, parse, postgres::spawn)?;
+    let mut writer = Writer {
+        session,
+        reading,
+        synthese,
+        parts: Vec::new(),
+        rows: 0,
+        seen: Seen::default(),
+    };
+    let result = writer.follow(&fetcher);
+    fetcher.stop(PATIENCE);
+    result.map(|()| writer.seen)
+}
+
+/// Gathers parts into batches and writes them.
+struct Writer<'a> {
+    session: &'a Session<'a>,
+    reading: &'a Reading,
+    synthese: &'a mut Synthese,
+    parts: Vec<Part<Parsed>>,
+    rows: usize,
+    seen: Seen,
+}
+
+impl Writer<'_> {
+    fn follow(&mut self, fetcher: &Fetcher<Parsed>) -> Result<(), Failure> {
+        let batch_size = settings::BATCH_SIZE.get() as usize;
+        let (mut beat, mut news) = (Instant::now(), Instant::now());
+        let mut open = true;
+        loop {
+            check_for_interrupts!();
+            postgres::reload_if_asked();
+            while open && fetcher.hungry() {
+                open = self.feed(fetcher)?;
+            }
+            match fetcher.recv_timeout(Duration::from_millis(100)) {
+                Some(Event::Part(part)) => {
+                    news = Instant::now();
+                    self.seen.note(part.total);
+                    self.rows += part.rows;
+                    self.parts.push(part);
+                    if self.rows >= batch_size {
+                        self.flush()?;
+                    }
+                }
+                Some(Event::Failed(error)) => {
+                    // What came whole is kept: the next run need not ask for it again.
+                    self.flush()?;
+                    return Err(error.into());
+                }
+                Some(Event::Finished) => return self.flush(),
+                Some(Event::SliceDone(_)) => {}
+                None if news.elapsed() > IDLE && !self.parts.is_empty() => self.flush()?,
+                None => {}
+            }
+            if beat.elapsed() > HEARTBEAT {
+                postgres::transaction(|| {
+                    run::set_traffic(self.session.task.run_id, &self.session.traffic)
+                })?;
+                beat = Instant::now();
+            }
+        }
+    }
+
+    /// Claims a slice for the threads; false when there is none left.
+    fn feed(&mut self, fetcher: &Fetcher<Parsed>) -> Result<bool, Failure> {
+        match postgres::transaction(|| run::claim_slice(self.session.task.run_id))? {
+            Some(slice) => {
+                fetcher.add_slice(slice);
+                Ok(true)
+            }
+            None => {
+                fetcher.no_more_slices();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Writes what has been gathered, with the checkpoint, in one transaction.
+    fn flush(&mut self) -> Result<(), Failure> {
+        if self.parts.is_empty() {
+            return Ok(());
+        }
+        let parts = std::mem::take(&mut self.parts);
+        self.rows = 0;
+        let checkpoints: Vec<(i32, (i64, i64))> = parts
+            .iter()
+            .map(|part| (part.slice, part.covered))
+            .collect();
+        let hidden: u64 = parts.iter().map(|part| part.hidden).sum();
+        self.seen.hidden += hidden;
+        let reads = if self.reading.compares() && self.reading.is_numeric() {
+            reads(&parts)
+        } else {
+            Vec::new()
+        };
+        let texts = if self.reading.compares() && !self.reading.is_numeric() {
+            texts(&parts)
+        } else {
+            Vec::new()
+        };
+        if !self.reading.full && self.reading.means == deletion::Means::Log {
+            self.seen
+                .keys
+                .extend(parts.iter().flat_map(|part| numbers(&part.value.batch)));
+        }
+        let pages: Vec<Parsed> = parts.into_iter().map(|part| part.value).collect();
+        let run_id = self.session.task.run_id;
+        postgres::transaction(|| {
+            within_hours(&self.session.source)?;
+            let mut counts = Counts {
+                hidden: hidden as i64,
+                ..Counts::default()
+            };
+            self.synthese.write(pages, &mut counts)?;
+            if !reads.is_empty() {
+                deletion::note_missing(self.session, &reads)?;
+            }
+            if !texts.is_empty() {
+                deletion::note_seen(run_id, texts)?;
+            }
+            for (slice, (first, last)) in &checkpoints {
+                run::checkpoint(run_id, *slice, *first, *last)?;
+            }
+            run::add(run_id, &counts, Some(&self.session.traffic))
+        })
+    }
+}
+
+/// The ranges of key that were read whole, with what came; a window in which the source hides records tells nothing.
+fn reads(parts: &[Part<Parsed>]) -> Vec<deletion::Read> {
+    parts
+        .iter()
+        .filter(|part| part.hidden == 0)
+        .map(|part| deletion::Read {
+            first: part.covered.0,
+            last: part.covered.1,
+            came: numbers(&part.value.batch).collect(),
+        })
+        .collect()
+}
+
+/// Keys of the records of a page, those that were rejected too: they are there.
+fn numbers(batch: &Batch) -> impl Iterator<Item = i64> {
+    let rejected = batch
+        .rejected
+        .iter()
+        .filter_map(|(_, rejection)| rejection.key.as_deref()?.trim().parse().ok());
+    batch
+        .records
+        .iter()
+        .filter_map(|(_, record)| record.key_number)
+        .chain(rejected)
+}
+
+fn texts(parts: &[Part<Parsed>]) -> Vec<String> {
+    let keys = |batch: &Batch| -> Vec<String> {
+        let rejected = batch
+            .rejected
+            .iter()
+            .filter_map(|(_, rejection)| rejection.key.clone());
+        batch
+            .records
+            .iter()
+            .filter_map(|(_, record)| record.key.clone())
+            .chain(rejected)
+            .collect()
+    };
+    parts
+        .iter()
+        .flat_map(|part| keys(&part.value.batch))
+        .collect()
+}
+
+/// Lets the pages of an export without a numeric key be read once more.
+pub fn start_again(run_id: i64) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE gn_harvest.slice SET done = '{}', claimed_by = NULL WHERE run_id = $1",
+        &[run_id.into()],
+    )?;
+    Ok(())
+}

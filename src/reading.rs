@@ -1,0 +1,328 @@
+//! What a run is going to read: full or incremental, in which order, from which date; found out by asking the source.
+
+use chrono::Utc;
+use pgrx::prelude::*;
+
+use crate::deletion::{self, Means};
+use crate::error::Failure;
+use crate::fetch::Order;
+use crate::harvest::Session;
+use crate::mapping::{FieldMapping, Layout};
+use crate::run::{self, Unfinished};
+use crate::source::{Contract, Source};
+use crate::{postgres, probe, record};
+
+const PAGES_PER_SLICE: i64 = 20;
+const MAX_SLICES: i64 = 64;
+/// Keys beyond what a double holds exactly: no server counts that far.
+const ALL_KEYS: (i64, i64) = (-(1 << 53), 1 << 53);
+const ALL_PAGES: (i64, i64) = (0, i32::MAX as i64 - 1);
+
+/// What a run is going to read.
+pub struct Reading {
+    pub layout: Layout,
+    pub order: Order,
+    pub filters: Vec<(String, String)>,
+    /// Becomes the source's watermark if the run succeeds.
+    pub watermark: Option<String>,
+    pub full: bool,
+    pub resumed: bool,
+    /// How it learns of deletions.
+    pub means: Means,
+}
+
+impl Reading {
+    /// Whether what is missing of the ranges read has to be noted.
+    pub fn compares(&self) -> bool {
+        self.full && self.means != Means::None
+    }
+
+    pub fn is_numeric(&self) -> bool {
+        matches!(self.order, Order::Windows { .. })
+    }
+}
+
+/// Asks the source what there is to read.
+pub fn prepare(session: &Session) -> Result<Reading, Failure> {
+    let mappings = postgres::transaction(|| session.source.field_mappings())?;
+    let reading = match decide_mode(session)? {
+        Mode::Full {
+            reconcile,
+            unfinished,
+        } => prepare_full(session, &mappings, reconcile, unfinished)?,
+        Mode::Incremental => prepare_incremental(session, &mappings)?,
+    };
+    probe::require_usable(&session.source, &reading.layout)?;
+    Ok(reading)
+}
+
+enum Mode {
+    Full {
+        reconcile: bool,
+        unfinished: Option<Unfinished>,
+    },
+    Incremental,
+}
+
+/// What the run is to do; writes it. An unfinished full run is taken up by one of the same kind.
+fn decide_mode(session: &Session) -> Result<Mode, Failure> {
+    let source = &session.source;
+    postgres::transaction(|| {
+        let unfinished = run::unfinished_full(source.id, &source.fingerprint())?;
+        let unfinished_mode = unfinished
+            .as_ref()
+            .map(|unfinished| unfinished.mode.clone());
+        let mode = match session.task.mode.as_str() {
+            "incremental" if source.watermark.is_none() => {
+                return Err(Failure::new(
+                    "55000",
+                    format!("source \"{}\" has no watermark to start from", source.name),
+                )
+                .detail("No full run of it has succeeded, or its export has no date of change.")
+                .hint("Run it with mode => 'full', or 'auto'."));
+            }
+            "auto" => match unfinished_mode {
+                Some(mode) => mode,
+                None if source.watermark.is_none() => "full".to_owned(),
+                None => "incremental".to_owned(),
+            },
+            asked => asked.to_owned(),
+        };
+        let fingerprint = (mode != "incremental").then(|| source.fingerprint());
+        Spi::run_with_args(
+            "UPDATE gn_harvest.run SET mode = $2, settings = $3 WHERE id = $1",
+            &[
+                session.task.run_id.into(),
+                mode.as_str().into(),
+                fingerprint.into(),
+            ],
+        )?;
+        Ok(match mode.as_str() {
+            "incremental" => Mode::Incremental,
+            mode => Mode::Full {
+                reconcile: mode == "reconcile",
+                unfinished: unfinished.filter(|unfinished| unfinished.mode == mode),
+            },
+        })
+    })
+}
+
+fn prepare_full(
+    session: &Session,
+    mappings: &[FieldMapping],
+    reconcile: bool,
+    unfinished: Option<Unfinished>,
+) -> Result<Reading, Failure> {
+    let (source, client) = (&session.source, &session.client);
+    let sample = probe::sample(client, source)?;
+    let items: Vec<&str> = sample.items().collect();
+    if items.is_empty() {
+        return Err(empty_export(source));
+    }
+    let layout = probe::layout(source, mappings, &items, sample.geojson)?;
+    let clock = sample.server_date.unwrap_or_else(Utc::now);
+    let mut watermark = match &layout.action_date {
+        Some(column) => probe::changes(client, source, column, clock, None)?.greatest,
+        None => None,
+    };
+    let total = sample
+        .total_filtered
+        .or(sample.total)
+        .map(|total| total as i64);
+    let numeric = layout.key.clone().filter(|_| layout.key_is_number);
+    let unfinished = unfinished.filter(|_| numeric.is_some());
+    let resumed = unfinished.is_some();
+    let order = match (numeric, unfinished) {
+        (Some(key), Some(unfinished)) => {
+            postgres::transaction(|| run::take_over(session.task.run_id, &unfinished))?;
+            // What changed since that run began is still to be asked for.
+            watermark = unfinished.watermark;
+            Order::Windows {
+                key,
+                width: Some(i64::from(source.page_size)),
+            }
+        }
+        (Some(key), None) => Order::Windows {
+            key,
+            width: Some(cut_keys(session, &layout, total)?),
+        },
+        (None, _) => {
+            postgres::transaction(|| cut_pages(session))?;
+            Order::Pages {
+                order_by: layout.key.clone(),
+            }
+        }
+    };
+    announce(session, total, None, watermark.as_deref())?;
+    let means = deletion::means(session, reconcile);
+    Ok(Reading {
+        layout,
+        order,
+        filters: source.filters(),
+        watermark,
+        full: true,
+        resumed,
+        means,
+    })
+}
+
+/// Page numbers mean nothing to a later run: nothing of this one can be taken up.
+fn cut_pages(session: &Session) -> Result<(), Failure> {
+    run::forget_slices(session.source.id)?;
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run SET settings = NULL WHERE id = $1",
+        &[session.task.run_id.into()],
+    )?;
+    run::cut(session.task.run_id, ALL_PAGES.0, ALL_PAGES.1, 1)
+}
+
+fn empty_export(source: &Source) -> Failure {
+    Failure::new("02000", format!("the export of source \"{}\" is empty", source.name))
+        .detail("It has no record, so there is nothing to tell its columns by.")
+        .hint("Ask the partner whether its view and its filters are right; SELECT * FROM gn_harvest.check_source(...) shows what was asked.")
+}
+
+/// Cuts the export's keys into slices; returns the width of the first window.
+fn cut_keys(session: &Session, layout: &Layout, total: Option<i64>) -> Result<i64, Failure> {
+    let (source, client) = (&session.source, &session.client);
+    let least = probe::extreme_key(client, source, layout, false)?;
+    let greatest = probe::extreme_key(client, source, layout, true)?;
+    let (least, greatest) = least
+        .zip(greatest)
+        .filter(|(least, greatest)| least <= greatest)
+        .unwrap_or(ALL_KEYS);
+    let page = i64::from(source.page_size);
+    let total = total.unwrap_or(0).max(1);
+    let slices = (total / (page * PAGES_PER_SLICE) + 1).min(MAX_SLICES);
+    postgres::transaction(|| {
+        run::forget_slices(source.id)?;
+        run::cut(session.task.run_id, least, greatest, slices)
+    })?;
+    Ok((((greatest - least) / total).saturating_add(1))
+        .saturating_mul(page)
+        .max(page))
+}
+
+fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<Reading, Failure> {
+    let (source, client) = (&session.source, &session.client);
+    let (Some(watermark), Some(column)) = (&source.watermark, &source.watermark_column) else {
+        return Err(Failure::new("55000", "the source has no watermark")
+            .hint("Run it with mode => 'full'."));
+    };
+    let since = probe::since(watermark, source.look_back_seconds).ok_or_else(|| {
+        Failure::new(
+            "22007",
+            format!("the watermark \"{watermark}\" is not a date"),
+        )
+        .hint("Run it with mode => 'full'.")
+    })?;
+    // The first answer also tells the server's clock, without which the future is not known: two questions.
+    let sample = probe::sample(client, source)?;
+    let items: Vec<&str> = sample.items().collect();
+    if items.is_empty() {
+        return Err(empty_export(source));
+    }
+    let layout = probe::layout(source, mappings, &items, sample.geojson)?;
+    let clock = sample.server_date.unwrap_or_else(Utc::now);
+    let changes = probe::changes(client, source, column, clock, Some(&since))?;
+    let later = [Some(watermark.clone()), changes.greatest]
+        .into_iter()
+        .flatten()
+        .max_by_key(|date| record::parse_date(date));
+    let mut filters = source.filters();
+    filters.push((format!("filter_d_up_{column}"), since.clone()));
+    let numeric = layout.key.clone().filter(|_| layout.key_is_number);
+    let (order, all) = match numeric {
+        Some(key) => (Order::Windows { key, width: None }, ALL_KEYS),
+        None => (
+            Order::Pages {
+                order_by: layout.key.clone(),
+            },
+            ALL_PAGES,
+        ),
+    };
+    postgres::transaction(|| run::cut(session.task.run_id, all.0, all.1, 1))?;
+    announce(
+        session,
+        changes.page.total_filtered.map(|n| n as i64),
+        Some(&since),
+        later.as_deref(),
+    )?;
+    Ok(Reading {
+        layout,
+        order,
+        filters,
+        watermark: later,
+        full: false,
+        means: deletion::means(session, false),
+        resumed: false,
+    })
+}
+
+fn announce(
+    session: &Session,
+    total: Option<i64>,
+    since: Option<&str>,
+    watermark: Option<&str>,
+) -> Result<(), Failure> {
+    postgres::transaction(|| {
+        Spi::run_with_args(
+            "UPDATE gn_harvest.run SET total = $2, watermark_from = $3, watermark = $4 WHERE id = $1",
+            &[
+                session.task.run_id.into(),
+                total.into(),
+                since.into(),
+                watermark.into(),
+            ],
+        )?;
+        Ok(())
+    })
+}
+
+/// Remembers the export's columns; what changed is said.
+pub fn contract(session: &Session, layout: &Layout) -> Result<(), Failure> {
+    let names = layout.export_columns();
+    if let Some(changes) = session
+        .source
+        .export_columns
+        .as_ref()
+        .and_then(|before| difference(before, &names))
+    {
+        match session.source.contract {
+            Contract::Evolve => {}
+            Contract::Warn => run::warn(
+                session.task.run_id,
+                &format!("the columns of the export have changed: {changes}"),
+            )?,
+            Contract::Freeze => {
+                let name = session.source.name.replace('\'', "''");
+                return Err(Failure::new("42703", "the columns of the export have changed")
+                    .detail(format!("{changes}."))
+                    .hint(format!("Ask the partner. SELECT gn_harvest.accept_columns('{name}'); agrees to them.")));
+            }
+        }
+    }
+    Spi::run_with_args(
+        "UPDATE gn_harvest.source_state SET export_columns = $2 WHERE source_id = $1 AND export_columns IS DISTINCT FROM $2",
+        &[session.source.id.into(), names.into()],
+    )?;
+    Ok(())
+}
+
+/// What has gone and what is new, in words; none when nothing is.
+fn difference(before: &[String], now: &[String]) -> Option<String> {
+    let list = |names: &[String], others: &[String]| -> String {
+        names
+            .iter()
+            .filter(|name| !others.contains(name))
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let parts: Vec<String> = [("gone", list(before, now)), ("new", list(now, before))]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(word, names)| format!("{word}: {names}"))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
