@@ -87,6 +87,25 @@ AS $$
 $$;
 COMMENT ON FUNCTION gn_harvest.working_source() IS 'Sources for which a worker is alive now.';
 
+-- The worker of a run that has ended takes a moment to go: nobody should stumble over it.
+CREATE FUNCTION gn_harvest.is_working(asked_source integer) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    give_up timestamptz := clock_timestamp() + interval '2 seconds';
+BEGIN
+    WHILE asked_source IN (SELECT gn_harvest.working_source()) LOOP
+        IF clock_timestamp() > give_up OR EXISTS (
+            SELECT FROM gn_harvest.run r WHERE r.source_id = asked_source AND r.status = 'running' AND r.mode <> 'check') THEN
+            RETURN true;
+        END IF;
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.is_working(integer) IS 'Whether a run of a source is going on; waits for a worker that has ended its run to be gone.';
+
 CREATE FUNCTION gn_harvest.within_hours(hours text, at time) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 AS $$

@@ -59,7 +59,7 @@ BEGIN
         BEGIN
             result := gn_harvest.outcome(gn_harvest.start_worker(each_source.id, 'auto', gn_harvest.caller(), wait, false), wait);
             RETURN NEXT result;
-        EXCEPTION WHEN lock_not_available OR insufficient_resources OR object_not_in_prerequisite_state THEN
+        EXCEPTION WHEN OTHERS THEN -- a cancel is none of them
             RAISE WARNING 'source "%" was not run: %', each_source.name, SQLERRM;
         END;
     END LOOP;
@@ -139,8 +139,12 @@ BEGIN
     END IF;
     LOOP
         SELECT * INTO result FROM gn_harvest.all_run h WHERE h.run = run_id;
-        EXIT WHEN result.status <> 'running' OR clock_timestamp() >= give_up;
-        PERFORM pg_sleep(0.2);
+        -- Until its worker has gone too, so that whoever has waited finds the source free.
+        EXIT WHEN result.status <> 'running' AND NOT EXISTS (
+                      SELECT FROM pg_locks l
+                      WHERE l.pid = awaited.pid AND l.classid = 'gn_harvest.source'::regclass AND l.objid = awaited.source_id AND l.objsubid = 1)
+               OR clock_timestamp() >= give_up;
+        PERFORM pg_sleep(0.1);
     END LOOP;
     RETURN result;
 END

@@ -214,6 +214,11 @@ BEGIN
     -- Another export, or another part of it: what was read before says nothing of it.
     IF (result.url, result.export_id, result.filters, result.date_column, result.key_column)
        IS DISTINCT FROM (before.url, before.export_id, before.filters, before.date_column, before.key_column) THEN
+        IF gn_harvest.is_working(result.id) THEN
+            RAISE EXCEPTION 'source "%" is being harvested', before.name
+                USING ERRCODE = 'object_in_use', DETAIL = 'What it reads can not be changed under a run.',
+                      HINT = format('SELECT gn_harvest.cancel(run) FROM gn_harvest.run_progress WHERE source = %L;', before.name);
+        END IF;
         UPDATE gn_harvest.source_state st
         SET watermark = NULL, watermark_column = NULL, deletion_watermark = NULL, export_columns = NULL, column_formats = '{}'
         WHERE st.source_id = result.id;
@@ -272,7 +277,7 @@ DECLARE
     removal gn_harvest.run_history;
     left_here bigint;
 BEGIN
-    IF dropped.id IN (SELECT gn_harvest.working_source()) THEN
+    IF gn_harvest.is_working(dropped.id) THEN
         RAISE EXCEPTION 'source "%" is being harvested', dropped.name
             USING ERRCODE = 'object_in_use',
                   HINT = format('SELECT gn_harvest.cancel(run) FROM gn_harvest.run_progress WHERE source = %L;', dropped.name);

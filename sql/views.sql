@@ -1,4 +1,5 @@
--- What people look at: any SQL client shows these views as they are.
+-- What people look at: any SQL client shows these views as they are. Those that show each role its own sources are
+-- barriers: a function in a reader's WHERE never sees the rows of others.
 
 CREATE VIEW gn_harvest.all_run AS
 SELECT r.id AS run,
@@ -41,7 +42,7 @@ SELECT r.id AS run,
 FROM gn_harvest.run r;
 COMMENT ON VIEW gn_harvest.all_run IS 'Every run, checks too, whoever asks. A run whose worker is gone shows as interrupted at once. For the extension''s own functions.';
 
-CREATE VIEW gn_harvest.run_history AS
+CREATE VIEW gn_harvest.run_history WITH (security_barrier) AS
 SELECT h.*
 FROM gn_harvest.all_run h
 WHERE h.mode <> 'check'
@@ -85,7 +86,7 @@ COMMENT ON COLUMN gn_harvest.run_history.error_detail IS 'What was seen.';
 COMMENT ON COLUMN gn_harvest.run_history.error_hint IS 'What to do.';
 COMMENT ON COLUMN gn_harvest.run_history.source_id IS 'Number of the source; null once it has been dropped.';
 
-CREATE VIEW gn_harvest.run_progress AS
+CREATE VIEW gn_harvest.run_progress WITH (security_barrier) AS
 SELECT r.id AS run,
        r.source,
        r.mode,
@@ -122,7 +123,7 @@ COMMENT ON COLUMN gn_harvest.run_progress.http_status IS 'HTTP status of the las
 COMMENT ON COLUMN gn_harvest.run_progress.pid IS 'Process of its worker, as in pg_stat_activity.';
 COMMENT ON COLUMN gn_harvest.run_progress.started_at IS 'When it began.';
 
-CREATE VIEW gn_harvest.source_status AS
+CREATE VIEW gn_harvest.source_status WITH (security_barrier) AS
 SELECT s.name AS source,
        s.organism,
        gn_harvest.word('manual') AS frequency,
@@ -168,7 +169,7 @@ COMMENT ON COLUMN gn_harvest.source_status.export_id IS 'Number of the export th
 COMMENT ON COLUMN gn_harvest.source_status.owner IS 'Role as which its runs write.';
 COMMENT ON COLUMN gn_harvest.source_status.organism_uuid IS 'UUID of the organism in the national register.';
 
-CREATE VIEW gn_harvest.rejected_record AS
+CREATE VIEW gn_harvest.rejected_record WITH (security_barrier) AS
 SELECT j.id,
        s.name AS source,
        j.source_key,
@@ -208,7 +209,7 @@ COMMENT ON COLUMN gn_harvest.rejected_record.discarded_by IS 'Who gave it up.';
 COMMENT ON COLUMN gn_harvest.rejected_record.discard_note IS 'Why.';
 COMMENT ON COLUMN gn_harvest.rejected_record.payload IS 'The item as the source gave it.';
 
-CREATE VIEW gn_harvest.rejection_summary AS
+CREATE VIEW gn_harvest.rejection_summary WITH (security_barrier) AS
 SELECT s.name AS source,
        j.reason,
        j.column_name,
@@ -233,7 +234,7 @@ COMMENT ON COLUMN gn_harvest.rejection_summary.first_seen IS 'Since when.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.last_seen IS 'Until when.';
 COMMENT ON COLUMN gn_harvest.rejection_summary.example IS 'One of their messages.';
 
-CREATE VIEW gn_harvest.unmapped_value AS
+CREATE VIEW gn_harvest.unmapped_value WITH (security_barrier) AS
 SELECT s.name AS source,
        u.column_name,
        u.source_value AS value,
@@ -259,7 +260,7 @@ COMMENT ON COLUMN gn_harvest.unmapped_value.first_seen IS 'When it came first.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.last_seen IS 'When it came last.';
 COMMENT ON COLUMN gn_harvest.unmapped_value.call IS 'The call that maps it: fill in the local value.';
 
-CREATE VIEW gn_harvest.uuid_conflict AS
+CREATE VIEW gn_harvest.uuid_conflict WITH (security_barrier) AS
 SELECT s.name AS source,
        j.source_key,
        j.uuid,

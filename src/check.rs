@@ -616,14 +616,20 @@ impl Rehearsed {
     }
 }
 
-/// One row as it was written, by the target's own names.
+/// One row as it was written, by the target's own names. Read as the source's owner, as all of the target.
 fn sample_row(session: &Session) -> Result<Option<String>, Failure> {
-    Ok(Spi::get_one_with_args::<String>(
-        "SELECT (SELECT jsonb_pretty(jsonb_strip_nulls(to_jsonb(s) - 'the_geom_point' - 'the_geom_local'))
-                 FROM gn_harvest.harvested h JOIN gn_synthese.synthese s ON s.id_synthese = h.id_synthese
-                 WHERE h.source_id = $1 AND h.first_run = $2 ORDER BY h.key_number, h.source_key LIMIT 1)",
+    let written = Spi::get_one_with_args::<i64>(
+        "SELECT (SELECT id_synthese FROM gn_harvest.harvested
+                 WHERE source_id = $1 AND first_run = $2 ORDER BY key_number, source_key LIMIT 1)",
         &[session.source.id.into(), session.task.run_id.into()],
-    )?)
+    )?;
+    postgres::as_role(session.owner, session.search_path, || {
+        Ok(Spi::get_one_with_args::<String>(
+            "SELECT (SELECT jsonb_pretty(jsonb_strip_nulls(to_jsonb(s) - 'the_geom_point' - 'the_geom_local'))
+                     FROM gn_synthese.synthese s WHERE s.id_synthese = $1)",
+            &[written.into()],
+        )?)
+    })
 }
 
 fn rejections(session: &Session) -> Result<Vec<String>, Failure> {

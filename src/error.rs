@@ -52,6 +52,25 @@ impl Failure {
         self.sqlstate == "57014"
     }
 
+    /// With what PostgreSQL's own words leave out, when it ended a run that writes as `owner`.
+    pub fn explained(self, owner: &str, lock_timeout: std::time::Duration) -> Self {
+        if self.detail.is_some() || self.hint.is_some() {
+            return self;
+        }
+        match self.sqlstate.as_str() {
+            "55P03" => self
+                .detail(format!(
+                    "Another session holds a lock that the run has waited for longer than gn_harvest.lock_timeout ({} s).",
+                    lock_timeout.as_secs_f64()
+                ))
+                .hint("What has been written stays: run it again when that session is done; pg_locks and pg_stat_activity show it."),
+            "42501" => self
+                .detail(format!("The run reads and writes the target as role \"{owner}\", which owns the source."))
+                .hint("Grant it what is missing (the README lists what a run needs), or name another owner with gn_harvest.alter_source(name, owner => '...')."),
+            _ => self,
+        }
+    }
+
     /// Whether the fault may be that of one record: then a batch is split until the record stands alone.
     /// Rights, resources, locks, shutdown and read-only servers are nobody's record.
     pub fn concerns_records(&self) -> bool {

@@ -14,13 +14,15 @@ use crate::reading::Reading;
 use crate::record::{self, Batch};
 use crate::run::{self, Counts};
 use crate::synthese::{Parsed, Synthese};
-use crate::{postgres, settings};
+use crate::{postgres, probe, settings};
 
 /// How long threads may take to end before they are left behind.
 const PATIENCE: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A batch is written when this has passed without news, full or not.
 const IDLE: Duration = Duration::from_secs(2);
+/// Exports without a numeric key are read again when they changed while they were read.
+const MAX_PASSES: usize = 3;
 
 /// What a reading has seen, beside the records.
 #[derive(Debug, Default)]
@@ -49,6 +51,43 @@ impl Seen {
     pub fn moved(&self) -> bool {
         self.least_total != self.greatest_total
     }
+}
+
+/// Reads by page numbers. A record that comes or goes shifts the pages behind it, and another that would have been next
+/// is passed over: then all is read again. One of each leaves the count as it was, but dates of change betray it; as they
+/// betray mere updates too, a second reading with an unmoved count is enough: to be lost, a record would have to be passed
+/// over in each.
+pub fn read_until_still(
+    session: &Session,
+    reading: &Reading,
+    synthese: &mut Synthese,
+) -> Result<(Seen, usize), Failure> {
+    let mut before = mark(session, reading)?;
+    let mut passes = 1;
+    loop {
+        let seen = read(session, reading, synthese)?;
+        let after = mark(session, reading)?;
+        let counted_same =
+            !seen.moved() && (after.total, after.counted) == (before.total, before.counted);
+        if (counted_same && (after == before || passes > 1)) || passes == MAX_PASSES {
+            return Ok((seen, passes));
+        }
+        passes += 1;
+        before = after;
+        postgres::transaction(|| start_again(session.task.run_id))?;
+    }
+}
+
+fn mark(session: &Session, reading: &Reading) -> Result<probe::Mark, Failure> {
+    let (client, source) = (&session.client, &session.source);
+    let column = reading.layout.action_date.as_deref();
+    probe::mark(
+        client,
+        source,
+        column,
+        reading.clock,
+        reading.since.as_deref(),
+    )
 }
 
 /// Reads all slices and writes what comes.
@@ -262,7 +301,7 @@ fn texts(parts: &[Part<Parsed>]) -> Vec<String> {
 }
 
 /// Lets the pages of an export without a numeric key be read once more.
-pub fn start_again(run_id: i64) -> Result<(), Failure> {
+fn start_again(run_id: i64) -> Result<(), Failure> {
     Spi::run_with_args(
         "UPDATE gn_harvest.slice SET done = '{}', claimed_by = NULL WHERE run_id = $1",
         &[run_id.into()],

@@ -16,10 +16,7 @@ use crate::run;
 use crate::source::Source;
 use crate::synthese::{self, Synthese};
 use crate::worker::Task;
-use crate::{check, postgres, probe, retry, upkeep};
-
-/// Exports without a numeric key are read again when their total moved while they were read.
-const MAX_PASSES: usize = 3;
+use crate::{check, postgres, probe, retry, settings, upkeep};
 
 /// What a worker has in hand.
 pub struct Session<'a> {
@@ -47,9 +44,10 @@ pub fn work(task: &Task, search_path: &str) {
             return;
         }
     };
-    let name = source.name.clone();
+    let (name, owner) = (source.name.clone(), source.owner.clone());
     let traffic = Arc::new(Traffic::new());
-    let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic));
+    let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic))
+        .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
     let written = postgres::uncancelled(|| {
         postgres::transaction(|| run::end(task, &outcome, Some(&traffic)))
     });
@@ -138,13 +136,10 @@ fn harvest(session: &Session) -> Result<(), Failure> {
     })?;
     upkeep::begin(session, &mut synthese)?;
     phase(session, "harvesting", None)?;
-    let mut passes = 1;
-    let mut seen = gather::read(session, &reading, &mut synthese)?;
-    while matches!(reading.order, Order::Pages { .. }) && seen.moved() && passes < MAX_PASSES {
-        passes += 1;
-        postgres::transaction(|| gather::start_again(session.task.run_id))?;
-        seen = gather::read(session, &reading, &mut synthese)?;
-    }
+    let (seen, passes) = match reading.order {
+        Order::Windows { .. } => (gather::read(session, &reading, &mut synthese)?, 1),
+        Order::Pages { .. } => gather::read_until_still(session, &reading, &mut synthese)?,
+    };
     upkeep::finish(session, &reading, &mut synthese)?;
     let deletion_watermark = delete(session, &reading, &seen, &mut synthese)?;
     postgres::transaction(|| conclude(session, &reading, &seen, passes, deletion_watermark))
@@ -158,6 +153,7 @@ fn delete(
     synthese: &mut Synthese,
 ) -> Result<Option<String>, Failure> {
     let run_id = session.task.run_id;
+    postgres::transaction(|| require_same_source(&session.source))?;
     let before = session.source.deletion_watermark.clone();
     let deletions = match reading.means {
         Means::None => return Ok(before),
@@ -220,6 +216,7 @@ fn conclude(
     deletion_watermark: Option<String>,
 ) -> Result<(), Failure> {
     let (run_id, source) = (session.task.run_id, &session.source);
+    require_same_source(source)?;
     Spi::run_with_args(
         "UPDATE gn_harvest.run SET source_total = $2 WHERE id = $1",
         &[
@@ -247,7 +244,23 @@ fn conclude(
          WHERE source_id = $1",
         &[source.id.into(), reading.watermark.clone().into(), reading.layout.action_date.clone().into(), reading.full.into(), deletion_watermark.into()],
     )?;
-    run::forget_slices(source.id)
+    if reading.full {
+        run::forget_slices(source.id)
+    } else {
+        run::forget_passing_slices(source.id)
+    }
+}
+
+/// Fails when what was read is not what the source says now; waits for an alter_source that is under way.
+fn require_same_source(source: &Source) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "SELECT 1 FROM gn_harvest.source WHERE id = $1 FOR SHARE",
+        &[source.id.into()],
+    )?;
+    match Source::load(source.id)? {
+        Some(now) if now.reading() == source.reading() => Ok(()),
+        _ => Err(run::changed_under_way()),
+    }
 }
 
 fn say_what_does_not_add_up(

@@ -25,7 +25,7 @@ mod raw {
 }
 
 /// Runs `work` in a transaction of its own, outside any other: commits on `Ok`, aborts on `Err`, on a PostgreSQL
-/// error and on a panic. Only in background workers.
+/// error and on a panic, from within whatever subtransaction it comes. Only in background workers.
 pub fn transaction<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
     let work = AssertUnwindSafe(work);
     PgTryBuilder::new(move || {
@@ -43,15 +43,16 @@ pub fn transaction<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Fa
                 pg_sys::CommitTransactionCommand();
                 pg_sys::pgstat_report_stat(false);
             } else {
-                pg_sys::AbortCurrentTransaction();
+                pg_sys::AbortOutOfAnyTransaction();
             }
         }
         result
     })
     .catch_others(|caught| {
         let failure = Failure::from(caught);
-        // SAFETY: after an error the transaction is still open and has to be aborted.
-        unsafe { pg_sys::AbortCurrentTransaction() };
+        // SAFETY: after an error the transaction is still open and has to be aborted, with every subtransaction in it
+        // (AbortCurrentTransaction would end the innermost one only).
+        unsafe { pg_sys::AbortOutOfAnyTransaction() };
         Err(failure)
     })
     .execute()
@@ -117,7 +118,7 @@ pub fn guarded<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failur
         .catch_others(|caught| {
             let failure = Failure::from(caught);
             // SAFETY: nothing is done when no transaction is open.
-            unsafe { pg_sys::AbortCurrentTransaction() };
+            unsafe { pg_sys::AbortOutOfAnyTransaction() };
             Err(failure)
         })
         .execute()
@@ -146,9 +147,10 @@ fn is_interrupt(caught: &CaughtError) -> bool {
     )
 }
 
-/// Runs `work` with the rights of `role` and the search path that code of the target expects. Deferred constraints
-/// fire before the return, so that no code of others runs with the worker's own rights. An error leaves the role
-/// to the (sub)transaction's abort, which puts it back.
+/// Runs `work` with the rights of `role` and the search path that code of the target expects. Triggers of the target
+/// belong to others: unless `role` is a superuser they run shut in, as in REFRESH MATERIALIZED VIEW, and nothing of
+/// them can wait for the commit (a deferred trigger, a cursor WITH HOLD), where it would have the worker's own rights.
+/// An error leaves the role to the (sub)transaction's abort, which puts it back.
 pub fn as_role<R>(
     role: pg_sys::Oid,
     search_path: &str,
@@ -157,13 +159,16 @@ pub fn as_role<R>(
     let mut before = (pg_sys::Oid::INVALID, 0);
     let path = CString::new(search_path)
         .map_err(|_| Failure::new("22023", "the search path holds a NUL"))?;
+    // Shut in, what is deferred is refused; what the target defers by itself is done with its statement.
+    Spi::run("SET CONSTRAINTS ALL IMMEDIATE")?;
     // SAFETY: in a transaction; undone below, or by its abort.
     let nest = unsafe {
+        let mut context = pg_sys::SECURITY_LOCAL_USERID_CHANGE;
+        if !pg_sys::superuser_arg(role) {
+            context |= pg_sys::SECURITY_RESTRICTED_OPERATION;
+        }
         pg_sys::GetUserIdAndSecContext(&mut before.0, &mut before.1);
-        pg_sys::SetUserIdAndSecContext(
-            role,
-            before.1 | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
-        );
+        pg_sys::SetUserIdAndSecContext(role, before.1 | context as i32);
         let nest = pg_sys::NewGUCNestLevel();
         pg_sys::set_config_option(
             c"search_path".as_ptr(),
@@ -178,9 +183,6 @@ pub fn as_role<R>(
         nest
     };
     let result = work();
-    if result.is_ok() {
-        Spi::run("SET CONSTRAINTS ALL IMMEDIATE")?;
-    }
     // SAFETY: undoes the above.
     unsafe {
         pg_sys::AtEOXact_GUC(false, nest);

@@ -163,6 +163,15 @@ pub struct Changes {
     pub page: Page,
 }
 
+/// What an export looked like at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    pub total: Option<u64>,
+    /// Of which those that were asked for.
+    pub counted: Option<u64>,
+    greatest: Option<String>,
+}
+
 /// Asks for the record that changed last, leaving out dates that lie in the future of the server's own clock.
 pub fn changes(
     client: &Client,
@@ -195,6 +204,35 @@ pub fn changes(
         record::parse_date(date).is_some_and(|date| date <= (clock + AHEAD).naive_utc())
     });
     Ok(Changes { greatest, page })
+}
+
+/// What the export looks like now: the same before and after means that nothing came, went or changed in between.
+pub fn mark(
+    client: &Client,
+    source: &Source,
+    date_column: Option<&str>,
+    clock: DateTime<Utc>,
+    since: Option<&str>,
+) -> Result<Mark, Failure> {
+    let (page, greatest) = match date_column {
+        Some(column) => {
+            let changes = changes(client, source, column, clock, since)?;
+            (changes.page, changes.greatest)
+        }
+        None => {
+            let query = PageQuery {
+                limit: Some(1),
+                filters: source.filters(),
+                ..PageQuery::default()
+            };
+            (page(client, source.export_id, query)?, None)
+        }
+    };
+    Ok(Mark {
+        total: page.total,
+        counted: page.total_filtered,
+        greatest,
+    })
 }
 
 /// From where an incremental run asks: the watermark less the look-back, as the source's filters want it.

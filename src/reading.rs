@@ -1,6 +1,6 @@
 //! What a run is going to read: full or incremental, in which order, from which date; found out by asking the source.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
 use crate::deletion::{self, Means};
@@ -29,6 +29,9 @@ pub struct Reading {
     pub resumed: bool,
     /// How it learns of deletions.
     pub means: Means,
+    /// From when on changes were asked for, and the source's clock when they were.
+    pub since: Option<String>,
+    pub clock: DateTime<Utc>,
 }
 
 impl Reading {
@@ -45,7 +48,8 @@ impl Reading {
 /// Asks the source what there is to read.
 pub fn prepare(session: &Session) -> Result<Reading, Failure> {
     let mappings = postgres::transaction(|| session.source.field_mappings())?;
-    let reading = match decide_mode(session)? {
+    let fingerprint = session.source.fingerprint(&mappings);
+    let reading = match decide_mode(session, &fingerprint)? {
         Mode::Full {
             reconcile,
             unfinished,
@@ -65,10 +69,10 @@ enum Mode {
 }
 
 /// What the run is to do; writes it. An unfinished full run is taken up by one of the same kind.
-fn decide_mode(session: &Session) -> Result<Mode, Failure> {
+fn decide_mode(session: &Session, fingerprint: &str) -> Result<Mode, Failure> {
     let source = &session.source;
     postgres::transaction(|| {
-        let unfinished = run::unfinished_full(source.id, &source.fingerprint())?;
+        let unfinished = run::unfinished_full(source.id, fingerprint)?;
         let unfinished_mode = unfinished
             .as_ref()
             .map(|unfinished| unfinished.mode.clone());
@@ -88,7 +92,7 @@ fn decide_mode(session: &Session) -> Result<Mode, Failure> {
             },
             asked => asked.to_owned(),
         };
-        let fingerprint = (mode != "incremental").then(|| source.fingerprint());
+        let fingerprint = (mode != "incremental").then_some(fingerprint);
         Spi::run_with_args(
             "UPDATE gn_harvest.run SET mode = $2, settings = $3 WHERE id = $1",
             &[
@@ -132,11 +136,17 @@ fn prepare_full(
     let numeric = layout.key.clone().filter(|_| layout.key_is_number);
     let unfinished = unfinished.filter(|_| numeric.is_some());
     let resumed = unfinished.is_some();
+    let mut expected = total;
+    if let Some(unfinished) = &unfinished {
+        // What changed since that run began is still to be asked for.
+        watermark = unfinished.watermark.clone();
+        expected = unfinished.left.or(total);
+    }
+    // Before there are slices: whoever takes them over needs the watermark.
+    announce(session, expected, None, watermark.as_deref())?;
     let order = match (numeric, unfinished) {
         (Some(key), Some(unfinished)) => {
             postgres::transaction(|| run::take_over(session.task.run_id, &unfinished))?;
-            // What changed since that run began is still to be asked for.
-            watermark = unfinished.watermark;
             Order::Windows {
                 key,
                 width: Some(i64::from(source.page_size)),
@@ -153,7 +163,6 @@ fn prepare_full(
             }
         }
     };
-    announce(session, total, None, watermark.as_deref())?;
     let means = deletion::means(session, reconcile);
     Ok(Reading {
         layout,
@@ -163,6 +172,8 @@ fn prepare_full(
         full: true,
         resumed,
         means,
+        since: None,
+        clock,
     })
 }
 
@@ -256,6 +267,8 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
         full: false,
         means: deletion::means(session, false),
         resumed: false,
+        since: Some(since),
+        clock,
     })
 }
 

@@ -48,7 +48,7 @@ pub fn readiness(source_id: i32) -> Result<Readiness, Failure> {
     Spi::connect_mut(|client| {
         let row = client
             .update(
-                "SELECT s.name, s.enabled, st.paused_reason, s.id IN (SELECT gn_harvest.working_source()),
+                "SELECT s.name, s.enabled, st.paused_reason, gn_harvest.is_working(s.id),
                         ARRAY[s.xmin::text::bigint, st.xmin::text::bigint, coalesce(c.xmin::text::bigint, 0)]
                  FROM gn_harvest.source s
                  JOIN gn_harvest.source_state st ON st.source_id = s.id
@@ -295,12 +295,14 @@ pub struct Unfinished {
     pub run_id: i64,
     pub mode: String,
     pub watermark: Option<String>,
+    /// Records that it did not get to, as far as it knew.
+    pub left: Option<i64>,
 }
 
 pub fn unfinished_full(source_id: i32, fingerprint: &str) -> Result<Option<Unfinished>, Failure> {
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT r.id, r.watermark, r.mode
+            "SELECT r.id, r.watermark, r.mode, greatest(r.total - r.done, 0)
              FROM gn_harvest.run r
              WHERE r.source_id = $1 AND r.settings = $2 AND r.status <> 'running'
                AND EXISTS (SELECT FROM gn_harvest.slice sl WHERE sl.run_id = r.id)
@@ -314,13 +316,14 @@ pub fn unfinished_full(source_id: i32, fingerprint: &str) -> Result<Option<Unfin
                 run_id,
                 mode: row.get::<String>(3).ok().flatten().unwrap_or_default(),
                 watermark: row.get::<String>(2).ok().flatten(),
+                left: row.get::<i64>(4).ok().flatten(),
             })),
             None => Ok(None),
         }
     })
 }
 
-/// Hands the slices of an unfinished run to this one.
+/// Hands the slices of an unfinished run to this one, with the watermark that they were read for.
 pub fn take_over(run_id: i64, unfinished: &Unfinished) -> Result<(), Failure> {
     Spi::run_with_args(
         "UPDATE gn_harvest.slice SET run_id = $1, claimed_by = NULL WHERE run_id = $2",
@@ -331,8 +334,12 @@ pub fn take_over(run_id: i64, unfinished: &Unfinished) -> Result<(), Failure> {
         &[run_id.into(), unfinished.run_id.into()],
     )?;
     Spi::run_with_args(
-        "UPDATE gn_harvest.run SET resumes = $2 WHERE id = $1",
-        &[run_id.into(), unfinished.run_id.into()],
+        "UPDATE gn_harvest.run SET resumes = $2, watermark = $3 WHERE id = $1",
+        &[
+            run_id.into(),
+            unfinished.run_id.into(),
+            unfinished.watermark.clone().into(),
+        ],
     )?;
     Ok(())
 }
@@ -383,11 +390,32 @@ pub fn claim_slice(run_id: i64) -> Result<Option<Slice>, Failure> {
 
 /// Notes that the keys from `first` to `last` of a slice are read and written; in the transaction that writes them.
 pub fn checkpoint(run_id: i64, slice: i32, first: i64, last: i64) -> Result<(), Failure> {
-    Spi::run_with_args(
-        "UPDATE gn_harvest.slice SET done = done + int8multirange(int8range($3, $4, '[]') * whole) WHERE run_id = $1 AND no = $2",
-        &[run_id.into(), slice.into(), first.into(), last.into()],
-    )?;
-    Ok(())
+    let written = Spi::connect_mut(|client| -> Result<bool, Failure> {
+        let rows = client.update(
+            "UPDATE gn_harvest.slice SET done = done + int8multirange(int8range($3, $4, '[]') * whole)
+             WHERE run_id = $1 AND no = $2 RETURNING no",
+            None,
+            &[run_id.into(), slice.into(), first.into(), last.into()],
+        )?;
+        Ok(!rows.is_empty())
+    })?;
+    if written {
+        Ok(())
+    } else {
+        Err(changed_under_way())
+    }
+}
+
+/// Someone changed what the source reads: its slices are gone, and what is left of the run would pass for the whole.
+pub fn changed_under_way() -> Failure {
+    Failure::new(
+        "55000",
+        "the source was changed while it was being harvested",
+    )
+    .detail(
+        "Its address, export, filters, key or date of change is no longer what the run began with.",
+    )
+    .hint("Run it again.")
 }
 
 /// Forgets what was read, and what was found missing: the run is done, or another begins anew.
@@ -398,6 +426,21 @@ pub fn forget_slices(source_id: i32) -> Result<(), Failure> {
     )?;
     Spi::run_with_args(
         "DELETE FROM gn_harvest.missing m USING gn_harvest.run r WHERE r.id = m.run_id AND r.source_id = $1",
+        &[source_id.into()],
+    )?;
+    Ok(())
+}
+
+/// Slices that no run will take up; those of an unfinished full run stay.
+pub fn forget_passing_slices(source_id: i32) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.slice sl USING gn_harvest.run r
+         WHERE r.id = sl.run_id AND r.source_id = $1 AND r.settings IS NULL",
+        &[source_id.into()],
+    )?;
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.missing m USING gn_harvest.run r
+         WHERE r.id = m.run_id AND r.source_id = $1 AND r.settings IS NULL",
         &[source_id.into()],
     )?;
     Ok(())

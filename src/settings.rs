@@ -86,6 +86,10 @@ pub fn register() {
     crate::postgres::reserve_setting_prefix();
 }
 
+pub fn lock_timeout() -> std::time::Duration {
+    std::time::Duration::from_millis(LOCK_TIMEOUT.get() as u64)
+}
+
 /// The User-Agent of requests.
 pub fn user_agent() -> String {
     USER_AGENT

@@ -166,13 +166,19 @@ impl Source {
             .collect()
     }
 
-    /// What, when it changes, makes slices read earlier worthless.
-    pub fn fingerprint(&self) -> String {
+    /// What is read: when it changes, slices and watermark say nothing any more.
+    pub fn reading(&self) -> String {
         let filters = serde_json::Value::Object(self.filters.clone());
         format!(
             "{} {} {filters} {:?} {:?}",
             self.url, self.export_id, self.key_column, self.date_column
         )
+    }
+
+    /// What is read and how its columns are understood: a run of another fingerprint is not resumed, or the target
+    /// would be half of one mind and half of the other until the next full run.
+    pub fn fingerprint(&self, mappings: &[FieldMapping]) -> String {
+        format!("{} {:?} {mappings:?}", self.reading(), self.format)
     }
 
     /// Decisions of `map_field`.

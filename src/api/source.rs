@@ -11,7 +11,9 @@ use crate::{geonature, postgres};
 #[pg_extern(immutable, strict)]
 fn normalise_url(url: &str) -> String {
     let parsed = parse(url);
-    geonature::refuse_literal(&parsed).unwrap_or_else(|error| Failure::from(error).raise());
+    if let Err(error) = geonature::refuse_literal(&parsed) {
+        Failure::from(error).raise();
+    }
     parsed.as_str().trim_end_matches('/').to_owned()
 }
 

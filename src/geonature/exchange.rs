@@ -68,9 +68,9 @@ enum Cut {
 pub(super) struct Transport {
     // Dropped before its keeper: what is left of it then ends on the keeper's thread.
     http: blocking::Client,
-    jar: Arc<Jar>,
     _keeper: Keeper,
     couriers: Couriers,
+    jar: Arc<Jar>,
     stop: Arc<Stop>,
     traffic: Arc<Traffic>,
     connect_timeout: Duration,
@@ -91,9 +91,9 @@ impl Transport {
             Keeper::start(endpoint.clone(), limits.clone(), Arc::clone(&jar), spawn)?;
         Ok(Self {
             http,
-            jar,
             _keeper: keeper,
             couriers: Couriers::new(spawn),
+            jar,
             stop,
             traffic,
             connect_timeout: limits.connect_timeout,

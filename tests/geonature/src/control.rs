@@ -367,9 +367,9 @@ impl Shared {
         *self.faults() = rules;
     }
 
-    /// The rules as they stand: how many requests each has seen, and how often it was applied.
-    pub fn rules(&self) -> Vec<Rule> {
-        self.faults().clone()
+    /// How often each fault has been injected.
+    pub fn faults_applied(&self) -> Vec<u64> {
+        self.faults().iter().map(|rule| rule.applied).collect()
     }
 
     pub fn clear_faults(&self) {

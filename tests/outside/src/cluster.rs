@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::Database;
 
 /// Database that test databases are copied from.
 const TEMPLATE: &str = "geonature";
+/// Its name while it is made.
+const UNFINISHED: &str = "geonature_unfinished";
 /// No TCP port is opened; the number only names the socket.
 const PORT: &str = "54321";
 
@@ -159,6 +162,26 @@ impl Cluster {
         );
     }
 
+    /// Waits until the server answers again after it has restarted by itself.
+    pub fn wait_until_up(&self, seconds: u64) {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            let output = self
+                .psql_command("postgres")
+                .args(["-X", "-c", "SELECT 1"])
+                .output()
+                .expect("psql");
+            if output.status.success() {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the server is not up after {seconds} s"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Stops a cluster that stayed and removes its directory.
     pub fn down(directory: &Path) {
         let bin = bin_directory();
@@ -224,17 +247,13 @@ impl Cluster {
             "SELECT count(*) FROM pg_database WHERE datname = '{TEMPLATE}'"
         )) == "0"
         {
-            // Half-made, it has another name: a failure is not taken for a template.
-            postgres.run(&format!("DROP DATABASE IF EXISTS {TEMPLATE}_in_making"));
-            postgres.run(&format!("CREATE DATABASE {TEMPLATE}_in_making"));
-            let making = format!("{TEMPLATE}_in_making");
-            self.psql(&making, &target_directory(), &["-q", "-f", "target.sql"]);
-            self.psql(
-                &making,
-                &target_directory(),
-                &["-q", "-c", "CREATE EXTENSION gn_harvest"],
-            );
-            postgres.run(&format!("ALTER DATABASE {making} RENAME TO {TEMPLATE}"));
+            // Under another name until it is whole: one test's failure here is not to puzzle the others.
+            postgres.run(&format!("DROP DATABASE IF EXISTS {UNFINISHED}"));
+            postgres.run(&format!("CREATE DATABASE {UNFINISHED}"));
+            for what in [["-f", "target.sql"], ["-c", "CREATE EXTENSION gn_harvest"]] {
+                self.psql(UNFINISHED, &target_directory(), &["-q", what[0], what[1]]);
+            }
+            postgres.run(&format!("ALTER DATABASE {UNFINISHED} RENAME TO {TEMPLATE}"));
         }
     }
 

@@ -512,7 +512,7 @@ fn a_paused_source_and_one_that_is_being_harvested_can_be_checked() {
     Check::of(&database, "cen").says("records", "ok", "of 20 records");
     database.run("SELECT gn_harvest.resume_source('cen')");
     partner.add_fault(Rule::times(Route::Export, 1, Fault::Slow { seconds: 3.0 }).after(5));
-    let run = start(&database, "cen");
+    let run = start(&database, "cen", "auto");
     until(60, "it reads", || partner.figures().requests > 5);
     Check::of(&database, "cen").says("export", "ok", "export 3 gives");
     assert_eq!(text(&ended(&database, run), "status"), "succeeded");

@@ -2,7 +2,9 @@
 //! One file a behaviour; all share one cluster and each test has a database of its own.
 
 mod bare_server;
+mod cancel;
 mod check_source;
+mod clocks;
 mod contract;
 mod deletions;
 mod equality;
@@ -11,10 +13,14 @@ mod harvest;
 mod identity;
 mod losses;
 mod metadata;
+mod moving_source;
 mod politeness;
 mod redirects;
 mod rejects;
+mod resume;
+mod roles;
 mod secrets;
+mod start;
 mod stopping;
 mod support;
 mod target;

@@ -444,7 +444,7 @@ fn a_source_is_paused_after_failures_in_a_row_until_it_is_resumed() {
     run(&database, "cen", "auto");
     // A cancelled run is no failure of the partner's.
     partner.set_faults(vec![Rule::always(Route::Export, Fault::Hang)]);
-    let hung = start(&database, "cen");
+    let hung = start(&database, "cen", "auto");
     database.run(&format!("SELECT gn_harvest.cancel({hung})"));
     ended(&database, hung);
     assert_eq!(database.value(standing), "true 1 - Cancelled");
@@ -486,7 +486,7 @@ fn pause_source_stops_new_runs_and_lets_the_one_that_goes_on_end() {
     let partner = partner(100);
     add_source(&database, "cen", &partner, 3, "");
     partner.set_cost(0.2, 0.0);
-    let run = start(&database, "cen");
+    let run = start(&database, "cen", "auto");
     database.run("SELECT gn_harvest.pause_source('cen', 'maintenance du partenaire')");
     let row = ended(&database, run);
     assert_eq!(text(&row, "status"), "succeeded", "{row:?}");
@@ -563,7 +563,7 @@ fn a_run_stops_when_the_allowed_hours_end_and_goes_on_in_the_next_ones() {
         &format!("allowed_hours => '{hours}', page_size => 20, connections => 1"),
     );
     partner.set_cost(0.2, 0.0);
-    let run = start(&database, "cen");
+    let run = start(&database, "cen", "auto");
     until(60, "a few pages are read", || {
         partner.figures().requests > 8
     });

@@ -550,7 +550,7 @@ fn a_run_shows_no_secret_while_it_works() {
         quoted(PASSWORD)
     ));
     partner.set_cost(0.3, 0.0);
-    let run = start(&database, "cen");
+    let run = start(&database, "cen", "auto");
     until(60, "it asks", || partner.figures().requests > 3);
     assert_told_nowhere(&database);
     assert_eq!(text(&ended(&database, run), "status"), "succeeded");

@@ -74,7 +74,7 @@ fn a_hung_partner_is_left_within_two_seconds_of_a_cancel() {
         let name = format!("source {number}");
         add_source(&database, &name, &partner, 3, "page_size => 50");
         partner.add_fault(rule);
-        let run = start(&database, &name);
+        let run = start(&database, &name, "auto");
         is_asked(&partner, requests);
         let asked_at = now(&database);
         assert_eq!(
@@ -104,7 +104,7 @@ fn a_hung_login_is_left_within_two_seconds_of_a_cancel() {
         "",
     );
     partner.add_fault(Rule::always(Route::Login, Fault::Hang));
-    let run = start(&database, "cen");
+    let run = start(&database, "cen", "auto");
     is_asked(&partner, 1);
     let asked_at = now(&database);
     database.run(&format!("SELECT gn_harvest.cancel({run})"));
@@ -121,7 +121,7 @@ fn a_run_that_waits_for_a_lock_in_the_target_is_cancelled_within_two_seconds() {
     holding
         .batch_execute("LOCK TABLE gn_synthese.synthese IN ACCESS EXCLUSIVE MODE")
         .expect("the lock");
-    let run = start(&database, "cen");
+    let run = start(&database, "cen", "auto");
     database.wait_until(
         60,
         "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'gn_synthese.synthese'::regclass)",
@@ -141,7 +141,7 @@ fn a_run_cancelled_many_times_over_is_still_closed_as_cancelled() {
     add_source(&database, "cen", &partner, 3, "");
     partner.add_fault(hang());
     for round in 1..=5 {
-        let run = start(&database, "cen");
+        let run = start(&database, "cen", "auto");
         is_asked(&partner, round);
         // Until nothing is left to cancel: some of these reach a worker that is writing how it ended.
         database.run(&format!(
@@ -255,7 +255,7 @@ fn a_caller_who_stops_waiting_for_a_run_does_not_stop_it() {
     let partner = partner(100);
     add_source(&database, "cen", &partner, 3, "");
     partner.set_cost(0.3, 0.0);
-    let run = start(&database, "cen");
+    let run = start(&database, "cen", "auto");
     let error = database.error(&format!(
         "SET statement_timeout = '100ms'; SELECT gn_harvest.wait_for({run})"
     ));
@@ -264,7 +264,7 @@ fn a_caller_who_stops_waiting_for_a_run_does_not_stop_it() {
     assert_eq!(text(&row, "status"), "succeeded", "{row:?}");
     // A wait that has its own limit says how it stands when that is over.
     partner.set_faults(vec![hang()]);
-    let run = start(&database, "cen");
+    let run = start(&database, "cen", "auto");
     let row = database.row(&format!(
         "SELECT * FROM gn_harvest.wait_for({run}, timeout => interval '300 milliseconds')"
     ));
