@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use geonature_simulator::{Config, Fault, Route, Rule, Simulator};
-use gn_harvest_outside::Cluster;
+use gn_harvest_outside::{Cluster, Database};
 
 use crate::support::*;
 
@@ -648,4 +648,146 @@ fn peak_kilobytes(pid: i64) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn watermarks(database: &Database, name: &str) -> String {
+    database.value(&format!(
+        "SELECT concat_ws(', ', st.watermark, st.deletion_watermark)
+         FROM gn_harvest.source_state st JOIN gn_harvest.source s ON s.id = st.source_id WHERE s.name = '{name}'"
+    ))
+}
+
+#[test]
+fn what_changed_is_not_missed_when_the_incremental_run_that_should_bring_it_fails() {
+    let database = impatient_cluster().database();
+    let cases = [
+        Rule::always(Route::Export, Fault::TruncatedJson),
+        Rule::always(Route::Export, Fault::Html).after(1),
+        Rule::always(Route::Export, status(503)).after(2),
+        Rule::always(Route::Export, Fault::Reset { after_bytes: 2000 }).after(3),
+        Rule::always(Route::Export, Fault::EndlessBody).after(3),
+    ];
+    for_each_case(&cases, |number, rule| {
+        let (partner, name) = (distinct_partner(number), format!("source {number}"));
+        add_source(
+            &database,
+            &name,
+            &partner,
+            3,
+            "page_size => 30, retry_budget => 1",
+        );
+        run_well(&database, &name, "auto");
+        let before = watermarks(&database, &name);
+        let ids = partner.ids();
+        let change = serde_json::json!({"nombre_min": 61, "nombre_max": 67});
+        partner
+            .update_many(&ids[10..150], &change)
+            .expect("changes");
+        partner.insert(&serde_json::json!({})).expect("a new one");
+        partner.set_faults(vec![rule.clone()]);
+        let row = run(&database, &name, "incremental");
+        assert_eq!(text(&row, "status"), "failed", "{rule:?}: {row:?}");
+        assert_eq!(watermarks(&database, &name), before, "{rule:?}");
+        partner.clear_faults();
+        run_well(&database, &name, "incremental");
+        assert_complete(&database, &name, &partner);
+        assert_ne!(watermarks(&database, &name), before, "{rule:?}");
+    });
+}
+
+#[test]
+fn a_log_of_deletions_that_can_not_be_read_is_asked_for_again() {
+    let database = impatient_cluster().database();
+    let cases = [
+        status(500),
+        status(403),
+        Fault::TruncatedJson,
+        Fault::Html,
+        Fault::Hang,
+        Fault::EndlessBody,
+        Fault::Reset { after_bytes: 200 },
+    ];
+    for_each_case(&cases, |number, fault| {
+        let (partner, name) = (distinct_partner(number), format!("source {number}"));
+        add_source_by_login(
+            &database,
+            &name,
+            &partner,
+            3,
+            MOISSONNEUR,
+            "retry_budget => 0",
+        );
+        run_well(&database, &name, "auto");
+        let ids = partner.ids();
+        partner.delete(&ids[20..30]);
+        partner.add_fault(Rule::always(Route::Log, fault.clone()));
+        let row = run_well(&database, &name, "incremental");
+        assert_eq!(number_of(&row, "deleted"), 0);
+        assert!(
+            text(&row, "warnings").contains("deletions could not be asked for"),
+            "{fault:?}: {row:?}"
+        );
+        partner.clear_faults();
+        let row = run_well(&database, &name, "incremental");
+        assert_eq!(number_of(&row, "deleted"), 10, "{fault:?}: {row:?}");
+        assert_complete(&database, &name, &partner);
+    });
+}
+
+#[test]
+fn a_reconcile_under_faults_deletes_what_is_gone_and_nothing_else() {
+    let database = impatient_cluster().database();
+    let (lasts, passes) = (true, false);
+    let cases = [
+        (Fault::LowerCap { cap: 7 }, lasts),
+        (Fault::WrongTotal { total: 12 }, lasts),
+        (Fault::TruncatedBody { keep: 0.9 }, passes),
+        (Fault::InvalidJson, passes),
+        (status(504), passes),
+        (Fault::EndlessBody, passes),
+    ];
+    for_each_case(&cases, |number, (fault, lasts)| {
+        let (partner, name) = (distinct_partner(number), format!("source {number}"));
+        add_source(&database, &name, &partner, 3, "page_size => 60");
+        run_well(&database, &name, "auto");
+        let ids = partner.ids();
+        partner.delete_silently(&ids[20..30]);
+        let rule = if *lasts {
+            Rule::always(Route::Export, fault.clone())
+        } else {
+            Rule::times(Route::Export, 1, fault.clone())
+        };
+        partner.set_faults(vec![rule.after(QUESTIONS + 1)]);
+        let row = run_well(&database, &name, "reconcile");
+        assert_eq!(number_of(&row, "deleted"), 10, "{fault:?}: {row:?}");
+        assert!(partner.faults_applied()[0] > 0);
+        assert_complete(&database, &name, &partner);
+    });
+}
+
+#[test]
+fn a_reconcile_that_fails_deletes_nothing() {
+    let database = impatient_cluster().database();
+    let partner = distinct_partner(0);
+    add_source(
+        &database,
+        "cen",
+        &partner,
+        3,
+        "page_size => 60, retry_budget => 1",
+    );
+    run_well(&database, "cen", "auto");
+    let ids = partner.ids();
+    partner.delete_silently(&ids[20..30]);
+    partner.add_fault(Rule::always(Route::Export, Fault::TruncatedJson).after(QUESTIONS + 4));
+    let row = run(&database, "cen", "reconcile");
+    assert_eq!(text(&row, "status"), "failed", "{row:?}");
+    assert_eq!(number_of(&row, "deleted"), 0, "{row:?}");
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_synthese.synthese"),
+        i64::from(OBSERVATIONS)
+    );
+    partner.clear_faults();
+    run_well(&database, "cen", "reconcile");
+    assert_complete(&database, "cen", &partner);
 }
