@@ -121,7 +121,7 @@ END
 $$;
 COMMENT ON FUNCTION gn_harvest.likely_match(text, text, uuid[]) IS 'The local dataset, framework or organism whose name is the most like a name, leaving some out: by trigrams when pg_trgm is installed, else of the same name but for case.';
 
-CREATE VIEW gn_harvest.metadata_review AS
+CREATE VIEW gn_harvest.metadata_review WITH (security_barrier) AS
 SELECT s.name AS source,
        m.kind,
        m.uuid,

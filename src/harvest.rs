@@ -306,7 +306,11 @@ fn say_what_does_not_add_up(
             ),
         )?;
     }
-    let least = seen.least_total.unwrap_or(0) as i64;
+    // The announced total is that of the whole export, whatever the source's filters leave of it.
+    let least = match reading.filters.is_empty() {
+        true => seen.least_total.unwrap_or(0) as i64,
+        false => 0,
+    };
     if !reading.resumed && passes == 1 && fetched + hidden < least {
         run::warn(
             run_id,

@@ -13,12 +13,14 @@ GRANT SELECT ON ref_nomenclatures.t_nomenclatures, ref_nomenclatures.bib_nomencl
     taxonomie.taxref, ref_habitats.habref, ref_geo.l_areas, ref_geo.bib_areas_types, gn_commons.t_parameters,
     gn_synthese.defaults_nomenclatures_value, gn_sensitivity.t_sensitivity_rules_cd_ref, gn_sensitivity.cor_sensitivity_area,
     gn_sensitivity.cor_sensitivity_criteria TO {role};
-GRANT SELECT, INSERT, UPDATE ON gn_synthese.synthese, gn_synthese.t_sources, gn_meta.t_acquisition_frameworks TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON gn_synthese.synthese, gn_synthese.t_sources TO {role};
+GRANT SELECT, INSERT, UPDATE ON gn_synthese.t_log_synthese, gn_meta.t_acquisition_frameworks, gn_meta.t_datasets,
+    gn_meta.sinp_datatype_publications, gn_meta.sinp_datatype_protocols TO {role};
 GRANT SELECT, INSERT, DELETE ON gn_synthese.cor_area_synthese, gn_meta.cor_acquisition_framework_objectif,
     gn_meta.cor_acquisition_framework_voletsinp, gn_meta.cor_acquisition_framework_territory,
-    gn_meta.cor_acquisition_framework_publication, gn_meta.cor_dataset_territory, gn_meta.cor_dataset_protocol TO {role};
-GRANT SELECT, INSERT ON gn_meta.t_datasets, gn_meta.cor_acquisition_framework_actor, gn_meta.cor_dataset_actor,
-    gn_meta.sinp_datatype_publications, gn_meta.sinp_datatype_protocols, utilisateurs.bib_organismes, utilisateurs.t_roles TO {role};
+    gn_meta.cor_acquisition_framework_publication, gn_meta.cor_acquisition_framework_actor,
+    gn_meta.cor_dataset_territory, gn_meta.cor_dataset_protocol, gn_meta.cor_dataset_actor TO {role};
+GRANT SELECT, INSERT ON utilisateurs.bib_organismes, utilisateurs.t_roles TO {role};
 GRANT USAGE ON SEQUENCE gn_synthese.synthese_id_synthese_seq, gn_synthese.t_sources_id_source_seq, gn_meta.t_datasets_id_dataset_seq,
     gn_meta.t_acquisition_frameworks_id_acquisition_framework_seq, gn_meta.cor_acquisition_framework_actor_id_cafa_seq,
     gn_meta.cor_dataset_actor_id_cda_seq, gn_meta.sinp_datatype_publications_id_publication_seq,
@@ -67,7 +69,11 @@ fn an_operator_harvests_its_own_source_without_being_a_superuser() {
     let partner = partner(120);
     let role = harvester(&database, "op");
     let as_operator = |sql: &str| seen_by(&database, &role, sql);
-    add_as(&database, &role, "cen", partner.url());
+    // By a login, which opens the log of deletions.
+    as_operator(&format!(
+        "SELECT gn_harvest.add_source('cen', '{}', 3, login => 'moissonneur', password => 'moissonneur')",
+        partner.url()
+    ));
     let checks = as_operator("SELECT * FROM gn_harvest.check_source('cen')");
     assert!(
         checks.iter().any(|row| text(row, "check") == "sample"),
@@ -124,6 +130,16 @@ fn an_operator_harvests_its_own_source_without_being_a_superuser() {
         ("succeeded", 1),
         "{retried:?}"
     );
+    partner.delete(&partner.ids()[10..12]);
+    partner.delete_silently(&partner.ids()[20..21]);
+    for (mode, deleted) in [("incremental", 2), ("reconcile", 1)] {
+        let row = as_operator(&format!("SELECT * FROM gn_harvest.run('cen', '{mode}')")).remove(0);
+        assert_eq!(
+            (text(&row, "status"), number(&row, "deleted")),
+            ("succeeded", deleted),
+            "{row:?}"
+        );
+    }
     for call in [
         "SELECT * FROM gn_harvest.alter_source('cen', organism => 'CEN')",
         "SELECT gn_harvest.pause_source('cen')",
@@ -131,10 +147,14 @@ fn an_operator_harvests_its_own_source_without_being_a_superuser() {
         "SELECT gn_harvest.set_credentials('cen', token => 'jeton-export-3')",
         "SELECT * FROM gn_harvest.run_all()",
         "SELECT gn_harvest.discard_rejected('cen')",
-        "SELECT gn_harvest.drop_source('cen')",
+        "SELECT gn_harvest.drop_source('cen', delete_data => true)",
     ] {
         assert_eq!(as_operator(call).len(), 1, "{call}");
     }
+    assert_eq!(
+        database.value("SELECT (SELECT count(*) FROM gn_synthese.synthese) || ' ' || (SELECT count(*) FROM gn_synthese.t_sources WHERE name_source = 'cen')"),
+        "0 0"
+    );
 }
 
 #[test]
@@ -243,13 +263,14 @@ fn two_operators(database: &Database) -> (String, String, geonature_simulator::S
     (first, second, partner)
 }
 
-const VIEWS: [&str; 6] = [
+const VIEWS: [&str; 7] = [
     "source_status",
     "run_history",
     "rejected_record",
     "rejection_summary",
     "unmapped_value",
     "uuid_conflict",
+    "metadata_review",
 ];
 
 #[test]
@@ -335,7 +356,7 @@ fn an_operator_sees_and_touches_only_its_own_sources() {
         assert!(error.starts_with("42501: "), "{table}: {error}");
     }
     for function in [
-        "start_worker(1, 'full', 'postgres', true)",
+        "start_worker(1, 'full', 'postgres', true, true)",
         "store_credentials(1, NULL, NULL, 'x')",
         "managed_run(1)",
     ] {
