@@ -15,7 +15,7 @@ use crate::run::Counts;
 use crate::source::Format;
 use crate::source::MetadataMode;
 use crate::synthese::{Parsed, Synthese};
-use crate::{postgres, probe};
+use crate::{postgres, probe, settings};
 
 const OK: &str = "ok";
 const WARNING: &str = "warning";
@@ -500,7 +500,10 @@ fn say_target(
             ),
         ),
         Err(failure) if failure.is_cancel() => return Err(failure),
-        Err(failure) => report.failed("target", failure.refused_to(&session.source.owner)),
+        Err(failure) => report.failed(
+            "target",
+            failure.explained(&session.source.owner, settings::lock_timeout()),
+        ),
     }
     Ok(())
 }

@@ -37,17 +37,6 @@ impl Failure {
         self
     }
 
-    /// The target refused something to the role that a run works as: says who that is and what to do.
-    pub fn refused_to(mut self, owner: &str) -> Self {
-        if self.sqlstate == "42501" && self.hint.is_none() {
-            self.detail.get_or_insert_with(|| {
-                format!("A run works in the target as the owner of its source, role \"{owner}\".")
-            });
-            self.hint = Some("GRANT that role what it lacks, or name another with gn_harvest.alter_source(name, owner => '…').".to_owned());
-        }
-        self
-    }
-
     pub fn is_cancel(&self) -> bool {
         self.sqlstate == "57014"
     }

@@ -85,7 +85,7 @@ fn begin_and_do(
         }
     };
     stop.set();
-    result.map_err(|failure| failure.refused_to(&session.source.owner))
+    result
 }
 
 fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {
