@@ -18,6 +18,9 @@ use crate::synthese::{self, Synthese};
 use crate::worker::Task;
 use crate::{check, postgres, probe, retry, settings, upkeep};
 
+/// How often a run may be cancelled while it writes how it ended.
+const CANCELS: usize = 10;
+
 /// What a worker has in hand.
 pub struct Session<'a> {
     pub task: &'a Task,
@@ -48,9 +51,14 @@ pub fn work(task: &Task, search_path: &str) {
     let traffic = Arc::new(Traffic::new());
     let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic))
         .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
-    let written = postgres::uncancelled(|| {
-        postgres::transaction(|| run::end(task, &outcome, Some(&traffic)))
-    });
+    let mut written = postgres::transaction(|| run::end(task, &outcome, Some(&traffic)));
+    for _ in 0..CANCELS {
+        if !written.as_ref().is_err_and(Failure::is_cancel) {
+            break;
+        }
+        // Cancelled once more: there is nothing left to cancel. Not with cancels held back: locks would not time out.
+        written = postgres::transaction(|| run::end(task, &outcome, Some(&traffic)));
+    }
     if let Err(failure) = written {
         log!(
             "gn_harvest: the end of run {} of source \"{name}\" could not be written: {failure}",

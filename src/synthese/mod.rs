@@ -3,9 +3,11 @@
 
 mod columns;
 mod formats;
+mod gather;
 mod identity;
 mod lineage;
 mod metadata;
+mod place;
 mod referential;
 mod rejects;
 mod resolve;
@@ -13,7 +15,6 @@ mod upkeep;
 mod write;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -21,7 +22,7 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
-use crate::record::{Batch, DatasetReference, Lengths, Reason, Record, Value};
+use crate::record::{Batch, Lengths, Reason, Record, Value};
 use crate::run::Counts;
 use crate::source::{MetadataMode, Source};
 use formats::Formats;
@@ -76,17 +77,22 @@ impl Synthese {
     ) -> Result<Self, Failure> {
         let mappings = value_mappings(source.id)?;
         let priorities = identity::priorities()?;
-        let former = former_source(&source.name)?;
+        let former = place::former_source(&source.name)?;
         let decisions = Decisions::load(source.id)?;
         let (referential, id_source, datasets, warnings) =
             postgres::as_role(owner, search_path, || {
                 let mut referential = Referential::load()?;
                 let datasets = upkeep::dataset_rule(source)?;
                 let warnings = upkeep::learn_mapped(&mut referential, &decisions)?;
-                Ok((referential, ensure_t_source(source)?, datasets, warnings))
+                Ok((
+                    referential,
+                    place::ensure_t_source(source)?,
+                    datasets,
+                    warnings,
+                ))
             })?;
         if let Some(former) = former.filter(|former| former.id_source == id_source) {
-            take_lineage_over(source.id, former.source_id)?;
+            place::take_lineage_over(source.id, former.source_id)?;
         }
         Spi::run_with_args(
             "UPDATE gn_harvest.source_state SET id_source = $2 WHERE source_id = $1 AND id_source IS DISTINCT FROM $2",
@@ -143,7 +149,7 @@ impl Synthese {
             .into_iter()
             .map(|page| (page.items, page.batch))
             .unzip();
-        let (records, items, mut letters, references) = gather(&texts, batches, counts);
+        let (records, items, mut letters, references) = gather::gather(&texts, batches, counts);
         self.learn_formats(&records)?;
         self.hear(references, &records)?;
         let mut unknown = Unknown::new();
@@ -494,74 +500,6 @@ struct Sorted {
     lost: HashMap<i64, usize>,
 }
 
-/// Records, items, those rejected already, and what came of datasets: that of repeated records too.
-type Gathered<'p> = (
-    Vec<(usize, Record)>,
-    Vec<&'p str>,
-    Vec<DeadLetter<'p>>,
-    Vec<Arc<DatasetReference>>,
-);
-
-/// The records of some pages, their items side by side, and those rejected already. What a view gives twice counts
-/// once; a record that comes under the key of another one is not lost in that: it is rejected.
-fn gather<'p>(texts: &'p [Vec<String>], batches: Vec<Batch>, counts: &mut Counts) -> Gathered<'p> {
-    let (mut items, mut records, mut letters) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut references, mut rejected) = (Vec::new(), Vec::new());
-    let mut seen: HashMap<String, Option<[u8; 16]>> = HashMap::new();
-    for (texts, batch) in texts.iter().zip(batches) {
-        let first = items.len();
-        items.extend(texts.iter().map(String::as_str));
-        counts.pages += 1;
-        counts.fetched += texts.len() as i64;
-        references.extend(batch.datasets);
-        for (position, record) in batch.records {
-            let (key, uuid) = (record.key.as_deref().unwrap_or_default(), record.uuid());
-            match seen.get(key) {
-                None => {
-                    seen.insert(key.to_owned(), uuid);
-                    records.push((first + position, record));
-                }
-                Some(other) if rejects::are_two(*other, uuid) => letters.push(DeadLetter {
-                    rejection: rejects::same_key(key, uuid),
-                    sqlstate: None,
-                    payload: items[first + position],
-                }),
-                Some(_) => counts.repeated += 1,
-            }
-        }
-        rejected.extend(
-            batch
-                .rejected
-                .into_iter()
-                .map(|(position, rejection)| (first + position, rejection)),
-        );
-    }
-    // Good ones first: of a key that comes twice, the record that can be written is.
-    for (item, rejection) in rejected {
-        let key = rejection.key.clone().filter(|key| !key.is_empty());
-        let before = key.and_then(|key| {
-            seen.insert(key.clone(), rejection.uuid)
-                .map(|uuid| (key, uuid))
-        });
-        let rejection = match before {
-            None => rejection,
-            Some((key, uuid)) if rejects::are_two(uuid, rejection.uuid) => {
-                rejects::same_key(&key, rejection.uuid)
-            }
-            Some(_) => {
-                counts.repeated += 1;
-                continue;
-            }
-        };
-        letters.push(DeadLetter {
-            rejection,
-            sqlstate: None,
-            payload: items[item],
-        });
-    }
-    (records, items, letters, references)
-}
-
 /// Decisions of `map_value`: those of the source win over those for every source.
 fn value_mappings(source_id: i32) -> Result<ValueMappings, Failure> {
     Spi::connect(|client| {
@@ -575,79 +513,4 @@ fn value_mappings(source_id: i32) -> Result<ValueMappings, Failure> {
         }
         Ok(mappings)
     })
-}
-
-/// The source's row in gn_synthese.t_sources, made or brought up to date.
-fn ensure_t_source(source: &Source) -> Result<i32, Failure> {
-    let described = format!("gn_harvest: export {} of {}", source.export_id, source.url);
-    let kept = match source.id_source {
-        None => None,
-        Some(id_source) => Spi::get_one_with_args::<i32>(
-            "SELECT max(id_source) FROM gn_synthese.t_sources WHERE id_source = $1",
-            &[id_source.into()],
-        )?,
-    };
-    let found = match kept {
-        Some(id_source) => Some(id_source),
-        None => Spi::get_one_with_args::<i32>(
-            "SELECT max(id_source) FROM gn_synthese.t_sources WHERE name_source = $1",
-            &[source.name.as_str().into()],
-        )?,
-    };
-    let Some(id_source) = found else {
-        return Spi::get_one_with_args::<i32>(
-            "INSERT INTO gn_synthese.t_sources (name_source, desc_source, entity_source_pk_field, url_source)
-             VALUES ($1, $2, 'id_synthese', left($3, 255)) RETURNING id_source",
-            &[source.name.as_str().into(), described.into(), source.url.as_str().into()],
-        )?
-        .ok_or_else(|| Failure::new("XX000", "gn_synthese.t_sources gave no id_source"));
-    };
-    Spi::run_with_args(
-        "UPDATE gn_synthese.t_sources SET name_source = $2, desc_source = $3, url_source = left($4, 255)
-         WHERE id_source = $1 AND (name_source, desc_source, url_source) IS DISTINCT FROM ($2, $3, left($4, 255))",
-        &[id_source.into(), source.name.as_str().into(), described.into(), source.url.as_str().into()],
-    )?;
-    Ok(id_source)
-}
-
-/// A source of the same name that was dropped: its lineage waits for the one that comes back.
-struct FormerSource {
-    source_id: i32,
-    id_source: i32,
-}
-
-fn former_source(name: &str) -> Result<Option<FormerSource>, Failure> {
-    Spi::connect(|client| {
-        let rows = client.select(
-            "SELECT source_id, id_source FROM gn_harvest.former_source WHERE name = $1 ORDER BY dropped_at DESC LIMIT 1",
-            Some(1),
-            &[name.into()],
-        )?;
-        match rows.into_iter().next() {
-            None => Ok(None),
-            Some(row) => {
-                Ok(row
-                    .get::<i32>(1)?
-                    .zip(row.get::<i32>(2)?)
-                    .map(|(source_id, id_source)| FormerSource {
-                        source_id,
-                        id_source,
-                    }))
-            }
-        }
-    })
-}
-
-fn take_lineage_over(source_id: i32, former: i32) -> Result<(), Failure> {
-    Spi::run_with_args(
-        "WITH taken AS (
-             UPDATE gn_harvest.harvested SET source_id = $1 WHERE source_id = $2 RETURNING id_synthese)
-         UPDATE gn_harvest.source_state SET observations = observations + (SELECT count(id_synthese) FROM taken) WHERE source_id = $1",
-        &[source_id.into(), former.into()],
-    )?;
-    Spi::run_with_args(
-        "DELETE FROM gn_harvest.former_source WHERE source_id = $1",
-        &[former.into()],
-    )?;
-    Ok(())
 }

@@ -1,0 +1,212 @@
+//! What the target makes of the first page: it is written for real, looked at, and taken back.
+
+use std::collections::BTreeMap;
+
+use pgrx::prelude::*;
+
+use super::{OK, Report, WARNING, list};
+use crate::error::Failure;
+use crate::geonature::Page;
+use crate::harvest::Session;
+use crate::mapping::Layout;
+use crate::record;
+use crate::run::Counts;
+use crate::source::Format;
+use crate::synthese::{Parsed, Synthese};
+use crate::{postgres, probe, settings};
+
+/// The target alone, when the partner gave nothing to try it with.
+pub(super) fn look(session: &Session, report: &mut Report) -> Result<(), Failure> {
+    let opened = postgres::rehearsal(|| {
+        Synthese::open(
+            &session.source,
+            session.task.run_id,
+            session.owner,
+            session.search_path,
+        )
+        .map(|_| ())
+    });
+    say_target(session, opened, report)
+}
+
+fn say_target(
+    session: &Session,
+    opened: Result<(), Failure>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    match opened {
+        Ok(()) => report.say(
+            "target",
+            OK,
+            format!(
+                "gn_synthese.synthese is here, and open to role \"{}\"",
+                session.source.owner
+            ),
+        ),
+        Err(failure) if failure.is_cancel() => return Err(failure),
+        Err(failure) => report.failed(
+            "target",
+            failure.explained(&session.source.owner, settings::lock_timeout()),
+        ),
+    }
+    Ok(())
+}
+
+/// Writes the first page for real, looks at it, and takes it back.
+pub(super) fn try_out(
+    session: &Session,
+    layout: Layout,
+    page: Page,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    if let Err(failure) = probe::require_usable(&session.source, &layout) {
+        report.failed("records", failure);
+        return look(session, report);
+    }
+    let rehearsed = postgres::rehearsal(|| {
+        let mut synthese = Synthese::open(
+            &session.source,
+            session.task.run_id,
+            session.owner,
+            session.search_path,
+        )?;
+        let batch = record::parse_page(page.items(), &layout, &synthese.lengths());
+        let pages = vec![Parsed {
+            items: page.items().map(str::to_owned).collect(),
+            batch,
+        }];
+        let mut counts = Counts::default();
+        synthese.write(pages, &mut counts)?;
+        let formats = synthese.formats();
+        let sample = sample_row(session)?;
+        let reasons = rejections(session)?;
+        Ok(Rehearsed {
+            counts,
+            formats,
+            sample,
+            reasons,
+            unknown: unknown(session)?,
+        })
+    });
+    match rehearsed {
+        Ok(rehearsed) => {
+            say_target(session, Ok(()), report)?;
+            rehearsed.say(report);
+            Ok(())
+        }
+        Err(failure) => say_target(session, Err(failure), report),
+    }
+}
+
+/// What writing the first page did before it was taken back.
+struct Rehearsed {
+    counts: Counts,
+    formats: Vec<(&'static str, Format)>,
+    sample: Option<String>,
+    reasons: Vec<String>,
+    unknown: Vec<String>,
+}
+
+impl Rehearsed {
+    fn say(self, report: &mut Report) {
+        let mut by_format: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (column, format) in &self.formats {
+            by_format
+                .entry(if *format == Format::Labels {
+                    "labels"
+                } else {
+                    "codes"
+                })
+                .or_default()
+                .push(column);
+        }
+        let summary: Vec<String> = by_format
+            .iter()
+            .map(|(format, columns)| format!("{format} in {} columns", columns.len()))
+            .collect();
+        report.say(
+            "codes_or_labels",
+            OK,
+            if summary.is_empty() {
+                "no nomenclature in the first page".to_owned()
+            } else {
+                summary.join(", ")
+            },
+        );
+        let counts = &self.counts;
+        let written = counts.inserted + counts.updated + counts.unchanged;
+        let detail = format!(
+            "of {} records of the first page {written} would be there afterwards ({} new), {} rejected, {} skipped",
+            counts.fetched, counts.inserted, counts.rejected, counts.skipped
+        );
+        if counts.rejected > 0 {
+            report.advise(
+                "records",
+                WARNING,
+                format!("{detail}: {}", self.reasons.join("; ")),
+                "They are kept in gn_harvest.rejected_record until they can be written.",
+            );
+        } else {
+            report.say("records", OK, detail);
+        }
+        if !self.unknown.is_empty() {
+            report.advise(
+                "unknown_values",
+                WARNING,
+                format!("values that the local referentials do not know: {}", list(&self.unknown)),
+                "gn_harvest.map_value(source, column, value, local value) maps them; on_unknown_value says what becomes of them meanwhile.",
+            );
+        }
+        if let Some(sample) = self.sample {
+            report.say("sample", OK, sample);
+        }
+    }
+}
+
+/// One row as it was written, by the target's own names. Read as the source's owner, as all of the target.
+fn sample_row(session: &Session) -> Result<Option<String>, Failure> {
+    let written = Spi::get_one_with_args::<i64>(
+        "SELECT (SELECT id_synthese FROM gn_harvest.harvested
+                 WHERE source_id = $1 AND first_run = $2 ORDER BY key_number, source_key LIMIT 1)",
+        &[session.source.id.into(), session.task.run_id.into()],
+    )?;
+    postgres::as_role(session.owner, session.search_path, || {
+        Ok(Spi::get_one_with_args::<String>(
+            "SELECT (SELECT jsonb_pretty(jsonb_strip_nulls(to_jsonb(s) - 'the_geom_point' - 'the_geom_local'))
+                     FROM gn_synthese.synthese s WHERE s.id_synthese = $1)",
+            &[written.into()],
+        )?)
+    })
+}
+
+fn rejections(session: &Session) -> Result<Vec<String>, Failure> {
+    Spi::connect(|client| {
+        let query = "SELECT format('%s × %s%s', count(*), reason, ' (' || min(message) || ')') FROM gn_harvest.rejected
+                     WHERE source_id = $1 AND last_run = $2 GROUP BY reason ORDER BY count(*) DESC LIMIT 10";
+        let mut reasons = Vec::new();
+        for row in client.select(
+            query,
+            None,
+            &[session.source.id.into(), session.task.run_id.into()],
+        )? {
+            reasons.extend(row.get::<String>(1)?);
+        }
+        Ok(reasons)
+    })
+}
+
+fn unknown(session: &Session) -> Result<Vec<String>, Failure> {
+    Spi::connect(|client| {
+        let query = "SELECT format('%s \"%s\" (%s)', column_name, source_value, occurrences) FROM gn_harvest.unmapped
+                     WHERE source_id = $1 AND last_run = $2 ORDER BY occurrences DESC, 1 LIMIT 40";
+        let mut values = Vec::new();
+        for row in client.select(
+            query,
+            None,
+            &[session.source.id.into(), session.task.run_id.into()],
+        )? {
+            values.extend(row.get::<String>(1)?);
+        }
+        Ok(values)
+    })
+}
