@@ -134,6 +134,7 @@ AS $$
 DECLARE
     awaited gn_harvest.run := gn_harvest.managed_run(run_id);
     give_up timestamptz := clock_timestamp() + timeout;
+    worker_is_gone boolean;
     result  gn_harvest.run_history;
 BEGIN
     IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
@@ -143,12 +144,13 @@ BEGIN
                   HINT = 'Call it in a READ COMMITTED transaction, or outside one.';
     END IF;
     LOOP
+        -- Until its worker has gone too, so that whoever has waited finds the source free. In this order: what a worker
+        -- that is gone has written is there for a statement that begins afterwards.
+        worker_is_gone := NOT EXISTS (
+            SELECT FROM pg_locks l
+            WHERE l.pid = awaited.pid AND l.classid = 'gn_harvest.source'::regclass AND l.objid = awaited.source_id AND l.objsubid = 1);
         SELECT * INTO result FROM gn_harvest.all_run h WHERE h.run = run_id;
-        -- Until its worker has gone too, so that whoever has waited finds the source free.
-        EXIT WHEN result.status <> 'running' AND NOT EXISTS (
-                      SELECT FROM pg_locks l
-                      WHERE l.pid = awaited.pid AND l.classid = 'gn_harvest.source'::regclass AND l.objid = awaited.source_id AND l.objsubid = 1)
-               OR clock_timestamp() >= give_up;
+        EXIT WHEN worker_is_gone AND result.status <> 'running' OR clock_timestamp() >= give_up;
         PERFORM pg_sleep(0.1);
     END LOOP;
     RETURN result;
