@@ -34,6 +34,8 @@ pub struct Seen {
     pub keys: Vec<i64>,
     /// Records that the source hides: of the windows where they are, nothing can be said to be missing.
     pub hidden: u64,
+    /// Pages by number shifted in every reading: records may have been passed over.
+    pub unsteady: bool,
 }
 
 impl Seen {
@@ -65,11 +67,12 @@ pub fn read_until_still(
     let mut before = mark(session, reading)?;
     let mut passes = 1;
     loop {
-        let seen = read(session, reading, synthese)?;
+        let mut seen = read(session, reading, synthese)?;
         let after = mark(session, reading)?;
         let counted_same =
             !seen.moved() && (after.total, after.counted) == (before.total, before.counted);
         if (counted_same && (after == before || passes > 1)) || passes == MAX_PASSES {
+            seen.unsteady = !counted_same;
             return Ok((seen, passes));
         }
         passes += 1;

@@ -170,6 +170,10 @@ fn delete(
     };
     postgres::transaction(|| match (&deletions, reading.full) {
         (None, _) if reading.means == Means::Log => Ok(()),
+        (None, _) if seen.unsteady => run::warn(
+            run_id,
+            "the export changed each time it was read: what is missing can not be told from what was passed over",
+        ),
         (None, _) if seen.hidden > 0 && !reading.is_numeric() => run::warn(
             run_id,
             "the source hides records and its keys are no numbers: what is missing can not be told from what is hidden",
