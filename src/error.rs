@@ -55,7 +55,7 @@ impl Failure {
                 .hint("What has been written stays: run it again when that session is done; pg_locks and pg_stat_activity show it."),
             "42501" => self
                 .detail(format!("The run reads and writes the target as role \"{owner}\", which owns the source."))
-                .hint("Grant it what is missing (the README lists what a run needs), or name another owner with gn_harvest.alter_source(name, owner => '...')."),
+                .hint("GRANT it what is missing (the README lists what a run needs), or name another owner with gn_harvest.alter_source(name, owner => '...')."),
             _ => self,
         }
     }
