@@ -292,7 +292,7 @@ fn a_cap_lowered_in_the_middle_of_numbered_pages_starts_them_over() {
         "page_size => 50, key_column => 'id_perm_sinp'",
     );
     partner.add_column(9, "cd_nom", None).expect("a column");
-    partner.add_fault(Rule::always(Route::Export, Fault::LowerCap { cap: 20 }).after(4));
+    partner.add_fault(Rule::always(Route::Export, Fault::LowerCap { cap: 20 }).after(6));
     let row = run(&database, "cen", "auto");
     assert_eq!(text(&row, "status"), "failed", "{row:?}");
     assert!(
