@@ -18,9 +18,6 @@ use crate::synthese::{self, Synthese};
 use crate::worker::Task;
 use crate::{check, postgres, probe, retry, settings, upkeep};
 
-/// How often a run may be cancelled while it writes how it ended.
-const CANCELS: usize = 10;
-
 /// What a worker has in hand.
 pub struct Session<'a> {
     pub task: &'a Task,
@@ -52,12 +49,11 @@ pub fn work(task: &Task, search_path: &str) {
     let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic))
         .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
     let mut written = postgres::transaction(|| run::end(task, &outcome, Some(&traffic)));
-    for _ in 0..CANCELS {
-        if !written.as_ref().is_err_and(Failure::is_cancel) {
-            break;
-        }
-        // Cancelled once more: there is nothing left to cancel. Not with cancels held back: locks would not time out.
-        written = postgres::transaction(|| run::end(task, &outcome, Some(&traffic)));
+    if written.as_ref().is_err_and(Failure::is_cancel) {
+        // Cancelled once more: there is nothing left to cancel.
+        written = postgres::uncancelled(|| {
+            postgres::transaction(|| run::end(task, &outcome, Some(&traffic)))
+        });
     }
     if let Err(failure) = written {
         log!(

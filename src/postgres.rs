@@ -124,6 +124,18 @@ pub fn guarded<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failur
         .execute()
 }
 
+/// Runs `work` with cancels held back, which keeps locks from timing out as well: only as a last resort.
+pub fn uncancelled<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: a counter of the main thread. An error in `work` puts it to 0; the value from before is always right.
+    unsafe {
+        let before = pg_sys::QueryCancelHoldoffCount;
+        pg_sys::QueryCancelHoldoffCount = before + 1;
+        let result = work();
+        pg_sys::QueryCancelHoldoffCount = before;
+        result
+    }
+}
+
 fn is_interrupt(caught: &CaughtError) -> bool {
     let report = match caught {
         CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report,

@@ -348,6 +348,7 @@ fn a_source_dropped_and_added_again_takes_its_rows_back() {
 }
 
 #[test]
+#[ignore = "a minute long; DROP EXTENSION may be told of a deadlock on a loaded machine"]
 fn dropping_the_extension_ends_a_run_and_leaves_the_server_well() {
     let cluster = fragile_cluster();
     let crashes = || {
