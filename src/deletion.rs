@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::geonature::{Credentials, Deletion};
 use crate::harvest::{Session, phase};
 use crate::run::{self, Counts};
-use crate::synthese::Synthese;
+use crate::target::Target;
 use crate::{postgres, probe, record};
 
 /// Rows removed in one transaction.
@@ -190,7 +190,7 @@ pub fn latest<'a>(dates: impl Iterator<Item = &'a str>) -> Option<String> {
 }
 
 /// Deletes what is noted, unless that would be too much of what we hold.
-pub fn apply(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {
+pub fn apply(session: &Session, target: &mut dyn Target) -> Result<(), Failure> {
     let (missing, held) = postgres::transaction(|| figures(session))?;
     if missing == 0 {
         return Ok(());
@@ -200,7 +200,7 @@ pub fn apply(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> 
     let mut refused = 0;
     loop {
         check_for_interrupts!();
-        let (taken, deleted, why) = postgres::transaction(|| delete_some(session, synthese))?;
+        let (taken, deleted, why) = postgres::transaction(|| delete_some(session, target))?;
         refused += taken - deleted;
         if let Some(why) = why {
             postgres::transaction(|| {
@@ -267,7 +267,7 @@ fn guard(session: &Session, missing: i64, held: i64) -> Result<(), Failure> {
 /// Deletes a batch in the target and in the lineage; how many were taken, how many went, and why one did not.
 fn delete_some(
     session: &Session,
-    synthese: &mut Synthese,
+    target: &mut dyn Target,
 ) -> Result<(i64, i64, Option<String>), Failure> {
     let run_id = session.task.run_id;
     let ids = Spi::get_one_with_args::<Vec<i64>>(
@@ -281,7 +281,7 @@ fn delete_some(
     if ids.is_empty() {
         return Ok((0, 0, None));
     }
-    let (deleted, why) = synthese.delete(&ids)?;
+    let (deleted, why) = target.delete(&ids)?;
     let counts = Counts {
         deleted: deleted as i64,
         ..Counts::default()

@@ -15,6 +15,7 @@ use crate::reading::{self, Reading};
 use crate::run;
 use crate::source::Source;
 use crate::synthese::{self, Synthese};
+use crate::target::Target;
 use crate::worker::Task;
 use crate::{check, postgres, probe, retry, settings, upkeep};
 
@@ -139,14 +140,23 @@ fn harvest(session: &Session) -> Result<(), Failure> {
         )
     })?;
     upkeep::begin(session, &mut synthese)?;
-    phase(session, "harvesting", None)?;
-    let (seen, passes) = match reading.order {
-        Order::Windows { .. } => (gather::read(session, &reading, &mut synthese)?, 1),
-        Order::Pages { .. } => gather::read_until_still(session, &reading, &mut synthese)?,
-    };
+    let (seen, passes) = read(session, &reading, &mut synthese)?;
     upkeep::finish(session, &reading, &mut synthese)?;
     let deletion_watermark = delete(session, &reading, &seen, &mut synthese)?;
     postgres::transaction(|| conclude(session, &reading, &seen, passes, deletion_watermark))
+}
+
+/// Reads the records and writes them; how often it took to read them all.
+fn read(
+    session: &Session,
+    reading: &Reading,
+    target: &mut dyn Target,
+) -> Result<(Seen, usize), Failure> {
+    phase(session, "harvesting", None)?;
+    match reading.order {
+        Order::Windows { .. } => Ok((gather::read(session, reading, target)?, 1)),
+        Order::Pages { .. } => gather::read_until_still(session, reading, target),
+    }
 }
 
 /// Deletes here what the source has deleted; returns from when its log is asked next time.
@@ -154,7 +164,7 @@ fn delete(
     session: &Session,
     reading: &Reading,
     seen: &Seen,
-    synthese: &mut Synthese,
+    target: &mut dyn Target,
 ) -> Result<Option<String>, Failure> {
     let run_id = session.task.run_id;
     postgres::transaction(|| require_same_source(&session.source))?;
@@ -184,7 +194,7 @@ fn delete(
     if reading.means == Means::Log && deletions.is_none() {
         return Ok(before);
     }
-    deletion::apply(session, synthese)?;
+    deletion::apply(session, target)?;
     let told = deletions
         .iter()
         .flatten()

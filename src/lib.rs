@@ -17,6 +17,7 @@ mod run;
 mod settings;
 mod source;
 mod synthese;
+mod target;
 mod upkeep;
 mod worker;
 

@@ -8,8 +8,9 @@ use crate::mapping::{self, FieldMapping};
 use crate::record::Reason;
 use crate::run::{self, Counts};
 use crate::source::MetadataMode;
-use crate::synthese::{self, Parsed, Synthese};
-use crate::{postgres, probe, record, settings};
+use crate::synthese::{self, Synthese};
+use crate::target::{self, Parsed, Target};
+use crate::{postgres, probe, settings};
 
 /// Tries each dead letter that waits once more.
 pub fn run(session: &Session) -> Result<(), Failure> {
@@ -136,9 +137,7 @@ fn parse<'l>(
         names.sort_unstable();
         names.dedup();
         let layout = probe::layout_of(&session.source, mappings, &names, &texts, geojson)?;
-        let batch = record::parse_page(texts.iter().copied(), &layout, &synthese.lengths());
-        let items = texts.into_iter().map(str::to_owned).collect();
-        pages.push(Parsed { items, batch });
+        pages.push(target::parse(&synthese.reader(), &layout, texts));
     }
     Ok(pages)
 }
