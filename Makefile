@@ -3,25 +3,31 @@
 #   make test      format, lints, all tests; ends with "N passed, N failed"
 #   make up|down   a private cluster and two simulated partners, left running to play with
 #   make install   the extension into the system's PostgreSQL 15
+# As root, with Debian's mirror within reach:
+#   make deb            packages of Debian 12 (PostgreSQL 15) and Debian 13 (PostgreSQL 17), in target/deb
+#   make test-deb       installs, harvests, upgrades and removes them in clean Debian roots
+#   make test-debian13  the tests from outside, on PostgreSQL 17 in a Debian 13 root
+#   make transcript     docs/demo.txt, from make demo
 
 PG_MAJOR   := 15
 PG_CONFIG  := /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config
 PGRX       := 0.18.1
 PACKAGES   := postgresql-$(PG_MAJOR) postgresql-server-dev-$(PG_MAJOR) postgresql-$(PG_MAJOR)-postgis-3 \
               libclang-dev clang gcc make pkg-config util-linux
+FEATURES   := --no-default-features --features pg$(PG_MAJOR)
 # What users install is optimised; tests and the demonstration want it quickly.
 INSTALL_FLAGS := --release
 PLAYGROUND := $(CURDIR)/.cluster
 
-export PG_CONFIG
+export PG_CONFIG PG_MAJOR
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
 
-.PHONY: help setup packages pgrx install demo test up down clean
+.PHONY: help setup packages pgrx install demo transcript test up down clean
 help:
-	sed -n '2,6s/^# *//p' Makefile
+	sed -n '2,11s/^# *//p' Makefile
 
 setup: packages pgrx
 
@@ -54,12 +60,18 @@ install: setup
 	  echo "  sudo --preserve-env=PATH,HOME make install" >&2
 	  exit 1
 	done
-	cargo pgrx install --pg-config $(PG_CONFIG) $(INSTALL_FLAGS) 2>&1 | grep -vE '^\s*$$' | tail -n 3
+	cargo pgrx install --pg-config $(PG_CONFIG) $(FEATURES) $(INSTALL_FLAGS) 2>&1 | grep -vE '^\s*$$' | tail -n 3
 
-demo up test: INSTALL_FLAGS =
+demo transcript up test: INSTALL_FLAGS =
 demo: install
 	cargo build --quiet -p gn_harvest_outside -p geonature-simulator
 	target/debug/demo
+
+# What differs from one day to the next is evened out; `make test` looks whether it is as it is now.
+transcript: install
+	cargo build --quiet -p gn_harvest_outside -p geonature-simulator
+	tests/transcript > docs/demo.txt.new
+	mv docs/demo.txt.new docs/demo.txt
 
 up: install
 	cargo build --quiet -p gn_harvest_outside -p geonature-simulator
@@ -70,7 +82,9 @@ down:
 	target/debug/down $(PLAYGROUND)
 
 test: setup
-	tests/run
+	tests/run $(STEPS)
+
+include packaging/packages.mk
 
 clean:
 	cargo clean

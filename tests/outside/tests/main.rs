@@ -14,6 +14,7 @@ mod identity;
 mod losses;
 mod metadata;
 mod moving_source;
+mod packaging;
 mod people;
 mod plan;
 mod politeness;
