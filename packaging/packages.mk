@@ -7,13 +7,11 @@ DEB_TOOLS  := debootstrap dpkg-dev lintian
 FORMER         := 0.1.0
 FORMER_COMMIT  := 4238b53
 # Who signs the changelog: by default who wrote the last commit, on its date.
-MAINTAINER        ?= $(shell git log -1 --format='%an <%ae>')
-SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
-export MAINTAINER SOURCE_DATE_EPOCH
+SIGNED = export MAINTAINER="$${MAINTAINER:-$$(git log -1 --format='%an <%ae>')}" SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}"
 
 # What a database server has, and what building takes besides.
 server_packages = postgresql-$(1) postgresql-$(1)-postgis-3 ca-certificates
-build_packages  = $(subst -$(PG_MAJOR),-$(1),$(PACKAGES)) dpkg-dev lintian
+build_packages  = $(subst -$(PG_MAJOR),-$(1),$(PACKAGES)) dpkg-dev
 # Runs a command in the Debian 13 build root.
 ON_DEBIAN13 = packaging/debian13 $(ROOTS)/debian13-build $(PGRX)
 
@@ -33,6 +31,7 @@ deb-debian12: deb-tools deb-copyright
 	. /etc/os-release
 	[ "$$ID $$VERSION_ID" = "debian 12" ] || { echo "The package of Debian 12 is built on Debian 12; this is $$PRETTY_NAME" >&2; exit 1; }
 	export CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}"
+	$(SIGNED)
 	packaging/deb 15 . $(DEBS)/copyright $(DEBS)
 	lintian --allow-root --fail-on error --tag-display-limit 0 $(DEBS)/postgresql-15-*.deb
 
@@ -40,9 +39,10 @@ deb-debian13: deb-copyright build-root-debian13
 	$(ON_DEBIAN13) make setup PG_MAJOR=17
 	mkdir -p target/debian13/deb
 	cp $(DEBS)/copyright target/debian13/deb/copyright
+	$(SIGNED)
 	$(ON_DEBIAN13) packaging/deb 17 . target/deb/copyright target/deb
-	$(ON_DEBIAN13) lintian --allow-root --fail-on error --tag-display-limit 0 target/deb/postgresql-17-gn-harvest_*.deb
 	mv target/debian13/deb/*.deb $(DEBS)/
+	lintian --allow-root --fail-on error --tag-display-limit 0 $(DEBS)/postgresql-17-*.deb
 
 # The package of the version before, from its own sources; there was none for PostgreSQL 17.
 deb-former: deb-tools deb-copyright
@@ -51,6 +51,7 @@ deb-former: deb-tools deb-copyright
 	mkdir -p $(DEBS)/former/source
 	git archive $(FORMER_COMMIT) | tar -x -C $(DEBS)/former/source
 	export CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}"
+	$(SIGNED)
 	packaging/deb 15 $(DEBS)/former/source $(DEBS)/copyright $(DEBS)/former
 
 root-debian12: deb-tools
