@@ -31,7 +31,7 @@ pub fn insert(
     id_source: i32,
     observations: &[&Observation],
 ) -> Result<(Vec<Inserted>, Vec<Refused>), Failure> {
-    let columns = written(referential, 0, |_| true);
+    let columns = written(referential, 0, false, |_| true);
     let statement = insert_sql(referential, &columns);
     let mut inserted = Vec::with_capacity(observations.len());
     let mut refused = Vec::new();
@@ -132,15 +132,15 @@ pub fn update(
     let mut updated = Vec::new();
     let mut refused = Vec::new();
     // An export that leaves columns out says nothing of them: rows are treated by what they speak of (in practice, all the same).
-    let mut by_absent: BTreeMap<u128, Vec<usize>> = BTreeMap::new();
+    let mut by_absent: BTreeMap<(u128, bool), Vec<usize>> = BTreeMap::new();
     for (position, change) in changes.iter().enumerate() {
         by_absent
-            .entry(change.observation.absent)
+            .entry((change.observation.absent, change.observation.fills))
             .or_default()
             .push(position);
     }
-    for (absent, positions) in by_absent {
-        let columns = written(referential, absent, |index| {
+    for ((absent, fills), positions) in by_absent {
+        let columns = written(referential, absent, fills, |index| {
             !COLUMNS[index].insert_only && !protected[index]
         });
         let differences = compare(referential, &columns, id_source, changes, &positions)?;
