@@ -21,7 +21,8 @@ BEGIN
             HINT = coalesce('Schemas that have a table data_json: ' || wrong || '.',
                             'No schema of this database has a table data_json: GN2PG imports into another database.');
     END IF;
-    IF to_regclass('gn_synthese.synthese') IS NULL OR to_regclass('gn_synthese.t_sources') IS NULL THEN
+    IF (SELECT count(*) < 2 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'gn_synthese' AND c.relname IN ('synthese', 't_sources')) THEN
         RAISE EXCEPTION 'this database is not a GeoNature database' USING ERRCODE = 'object_not_in_prerequisite_state',
             DETAIL = 'It has no gn_synthese.synthese or no gn_synthese.t_sources.',
             HINT = 'Call it in the database into which GN2PG writes the observations.';
@@ -340,7 +341,7 @@ BEGIN
         END IF;
         source := names[1];
     END IF;
-    IF NOT source = ANY (names) THEN
+    IF source IS NOT NULL AND NOT source = ANY (names) THEN
         RAISE EXCEPTION 'GN2PG has no source "%" in schema "%"', source, import_schema USING ERRCODE = 'undefined_object',
             HINT = format('It has these: %s. It writes names in small letters without accents or spaces.', names);
     END IF;
