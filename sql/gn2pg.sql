@@ -159,7 +159,7 @@ COMMENT ON FUNCTION gn_harvest.gn2pg_sources(text, text) IS 'What GN2PG''s table
 
 -- The records of a range of keys that are in the target, by UUID, else by key unless that row is another record's.
 CREATE FUNCTION gn_harvest.gn2pg_page(import_schema text, gn2pg_source text, id_source integer, after bigint, size integer)
-RETURNS TABLE (upto bigint, keys bigint[], uuids uuid[], ids bigint[])
+RETURNS TABLE (upto bigint, keys bigint[], uuids uuid[], ids bigint[], elsewhere bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -170,10 +170,10 @@ BEGIN
               AND d.id_data <= (SELECT max(p.id_data) FROM (
                       SELECT e.id_data FROM %1$I.data_json e
                       WHERE e.source = $1 AND e.controler = 'data' AND e.id_data > $3 ORDER BY e.id_data LIMIT $4) p)),
-        by_uuid AS MATERIALIZED (
-            SELECT p.id_data, s.id_synthese, s.unique_id_sinp
-            FROM page p JOIN gn_synthese.synthese s ON s.unique_id_sinp = p.uuid
-            WHERE s.id_source = $2),
+        with_uuid AS MATERIALIZED (
+            SELECT p.id_data, s.id_synthese, s.unique_id_sinp, coalesce(s.id_source = $2, false) AS is_own
+            FROM page p JOIN gn_synthese.synthese s ON s.unique_id_sinp = p.uuid),
+        by_uuid AS (SELECT id_data, id_synthese, unique_id_sinp FROM with_uuid WHERE is_own),
         by_key AS (
             SELECT p.id_data, s.id_synthese, s.unique_id_sinp
             FROM (SELECT id_data FROM page EXCEPT SELECT id_data FROM by_uuid) p
@@ -184,7 +184,8 @@ BEGIN
             SELECT DISTINCT ON (m.id_data) m.id_data::bigint AS id_data, m.unique_id_sinp, m.id_synthese::bigint AS id_synthese
             FROM (TABLE by_uuid UNION ALL TABLE by_key) m ORDER BY m.id_data, m.id_synthese DESC)
         SELECT (SELECT max(id_data)::bigint FROM page),
-               coalesce(array_agg(id_data), '{}'), coalesce(array_agg(unique_id_sinp), '{}'), coalesce(array_agg(id_synthese), '{}')
+               coalesce(array_agg(id_data), '{}'), coalesce(array_agg(unique_id_sinp), '{}'), coalesce(array_agg(id_synthese), '{}'),
+               (SELECT count(*) FROM with_uuid WHERE NOT is_own AND NOT id_data IN (SELECT id_data FROM matched))
         FROM matched$query$, import_schema)
     USING gn2pg_source, id_source, after, size;
 END
@@ -243,24 +244,25 @@ END
 $$;
 COMMENT ON FUNCTION gn_harvest.gn2pg_watermark(text, text) IS 'Up to which date of change GN2PG has surely downloaded a source, as the source writes it; null when in doubt.';
 
-CREATE FUNCTION gn_harvest.take_gn2pg(import_schema text, gn2pg_source text, id_source integer, adopted_as text) RETURNS bigint
+CREATE FUNCTION gn_harvest.take_gn2pg(import_schema text, gn2pg_source text, id_source integer, adopted_as text, OUT held bigint, OUT elsewhere bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     page record;
     after bigint := -9223372036854775808;
-    held  bigint := 0;
 BEGIN
+    held := 0;
+    elsewhere := 0;
     LOOP
         SELECT * INTO page FROM gn_harvest.gn2pg_page(import_schema, gn2pg_source, id_source, after, 50000);
         EXIT WHEN page.upto IS NULL;
         held := held + cardinality(page.ids);
+        elsewhere := elsewhere + page.elsewhere;
         IF adopted_as IS NOT NULL AND cardinality(page.ids) > 0 THEN
             PERFORM gn_harvest.take_gn2pg_rows(adopted_as, page.keys, page.uuids, page.ids);
         END IF;
         after := page.upto;
     END LOOP;
-    RETURN held;
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.take_gn2pg(text, text, integer, text) IS 'Counts the records of GN2PG that are in the target and, for a source, makes them its lineage.';
@@ -318,7 +320,7 @@ CREATE FUNCTION gn_harvest.adopt_gn2pg(
     owner              name    DEFAULT NULL,
     dry_run            boolean DEFAULT false
 ) RETURNS TABLE (gn2pg_source text, state text, adopted_as text, partner_url text, partner_export text, data_type text, filters jsonb,
-                 downloaded bigint, held bigint, to_come bigint, unexplained bigint, last_import timestamp, watermark text,
+                 downloaded bigint, held bigint, to_come bigint, elsewhere bigint, unexplained bigint, last_import timestamp, watermark text,
                  missing text[], next_step text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -362,7 +364,8 @@ BEGIN
         IF does THEN
             PERFORM gn_harvest.begin_gn2pg(adopted_as, each_source.id_source);
         END IF;
-        held := gn_harvest.take_gn2pg(import_schema, each_source.name, each_source.id_source, CASE WHEN does THEN adopted_as END);
+        SELECT t.held, t.elsewhere INTO held, elsewhere
+        FROM gn_harvest.take_gn2pg(import_schema, each_source.name, each_source.id_source, CASE WHEN does THEN adopted_as END) t;
         IF does THEN
             PERFORM gn_harvest.end_gn2pg(adopted_as, watermark, to_char(each_source.began - interval '1 day', 'YYYY-MM-DD HH24:MI:SS'));
             SELECT * INTO known FROM gn_harvest.gn2pg_known(each_source.id_source, adopted_as);
@@ -376,7 +379,7 @@ BEGIN
         data_type := each_source.data_type;
         filters := each_source.filters;
         downloaded := each_source.downloaded;
-        to_come := downloaded - held;
+        to_come := downloaded - held - elsewhere;
         SELECT count(*) - held INTO unexplained FROM gn_synthese.synthese o WHERE o.id_source = each_source.id_source;
         last_import := each_source.last_import;
         missing := array_remove(ARRAY[

@@ -315,3 +315,35 @@ fn an_operator_adopts_with_the_rights_that_it_has() {
     let row = adopt(&database, "");
     assert_eq!(figures(&row)[3], 0);
 }
+
+#[test]
+fn records_whose_uuid_is_anothers_are_told_apart() {
+    let database = cluster().database();
+    let partner = partner(40);
+    harvested_by_gn2pg(V1_10, &database, &partner);
+    // As when someone gave GN2PG's source another name in t_sources.
+    database.run(
+        "UPDATE gn_synthese.t_sources SET name_source = 'LPO' WHERE name_source = 'lpo_isere'",
+    );
+    let written = database.number("SELECT count(*) FROM gn_synthese.synthese");
+    let elsewhere =
+        |row: gn_harvest_outside::Row| (number(&row, "held"), number(&row, "elsewhere"));
+    let list = "SELECT * FROM gn_harvest.adopt_gn2pg('gn2pg_import')";
+    assert_eq!(elsewhere(database.row(list)), (0, written));
+    database.run(
+        "UPDATE gn_synthese.t_sources SET name_source = 'lpo_isere' WHERE name_source = 'LPO'",
+    );
+    assert_eq!(elsewhere(database.row(list)), (written, 0));
+    // Some are another source's: they wait for a decision, as ever.
+    database.run(
+        "INSERT INTO gn_synthese.t_sources (name_source) VALUES ('locale');
+         UPDATE gn_synthese.synthese SET id_source = (SELECT id_source FROM gn_synthese.t_sources WHERE name_source = 'locale')
+         WHERE id_synthese IN (SELECT id_synthese FROM gn_synthese.synthese ORDER BY 1 LIMIT 3)",
+    );
+    let adopted = adopt(&database, &by_token(&partner));
+    assert_eq!(elsewhere(adopted), (written - 3, 3));
+    let first = run_well(&database, NAME, "auto");
+    assert_eq!(number(&first, "rejected"), 3);
+    let waiting = "SELECT count(*) FROM gn_harvest.uuid_conflict WHERE owner = 'locale'";
+    assert_eq!(database.number(waiting), 3);
+}
