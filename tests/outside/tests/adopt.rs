@@ -534,3 +534,45 @@ fn local_decisions_on_rows_that_gn2pg_wrote_are_kept() {
         "what GN2PG left empty takes the target's default, as in an insert"
     );
 }
+
+#[test]
+fn a_row_is_known_by_its_uuid_and_only_then_by_its_key() {
+    let database = cluster().database();
+    let partner = partner(40);
+    harvested_by_gn2pg(V1_9, &database, &partner);
+    let ids = database.rows("SELECT entity_source_pk_value AS key FROM gn_synthese.synthese ORDER BY id_synthese LIMIT 4");
+    let [changed, moved, removed, twice] = [0, 1, 2, 3].map(|i| text(&ids[i], "key").to_owned());
+    let written = database.number("SELECT count(*) FROM gn_synthese.synthese");
+    database.run(&format!(
+        "UPDATE gn_synthese.synthese SET unique_id_sinp = gen_random_uuid() WHERE entity_source_pk_value = '{changed}';
+         DELETE FROM gn_synthese.synthese WHERE entity_source_pk_value = '{removed}';
+         UPDATE gn_synthese.synthese SET entity_source_pk_value = '{removed}' WHERE entity_source_pk_value = '{moved}'"
+    ));
+    // 1.9 can hold a record once more, under another type.
+    database.run(&format!(
+        "SET session_replication_role = replica;
+         INSERT INTO gn2pg_import.data_json SELECT source, controler, 'synthese_with_label', id_data, NULL, item, update_ts, import_id
+         FROM gn2pg_import.data_json WHERE id_data = {twice}"
+    ));
+    let adopted = adopt(&database, &by_token(&partner));
+    let without_uuid = partner.count() as i64 - written;
+    assert_eq!(
+        figures(&adopted),
+        [written + without_uuid, written - 1, without_uuid + 1, 0]
+    );
+    let row_of = |key: &str| {
+        database.value(&format!(
+            "SELECT coalesce(max(s.entity_source_pk_value), '-') FROM gn_harvest.harvested h JOIN gn_synthese.synthese s USING (id_synthese) WHERE h.source_key = '{key}'"
+        ))
+    };
+    assert_eq!(
+        [&changed, &moved, &removed].map(|key| row_of(key)),
+        [changed.clone(), removed, "-".to_owned()]
+    );
+    run_well(&database, NAME, "auto");
+    assert_complete(&database, NAME, &partner);
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_synthese.synthese"),
+        partner.count() as i64
+    );
+}
