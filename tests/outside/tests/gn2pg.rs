@@ -57,7 +57,7 @@ fn said(command: &mut Command) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| {
-            panic!("{command:?}: {error} (make packages installs python3-venv)")
+            panic!("{command:?}: {error} (make test installs python3-venv)")
         });
     let text =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
