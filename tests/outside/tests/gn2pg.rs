@@ -56,9 +56,7 @@ fn said(command: &mut Command) -> String {
     let output = command
         .stdin(Stdio::null())
         .output()
-        .unwrap_or_else(|error| {
-            panic!("{command:?}: {error} (make test installs python3-venv)")
-        });
+        .unwrap_or_else(|error| panic!("{command:?}: {error} (make test installs python3-venv)"));
     let text =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(output.status.success(), "{command:?}: {}", text.concat());

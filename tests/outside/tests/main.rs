@@ -18,6 +18,7 @@ mod losses;
 mod metadata;
 mod moving_source;
 mod people;
+mod plan;
 mod politeness;
 mod readme;
 mod redirects;
