@@ -6,6 +6,7 @@ use gn_harvest_outside::{Database, Row};
 use serde_json::json;
 
 use crate::gn2pg::{Gn2pg, Settings, V1_9, V1_10, Version};
+use crate::plan::plan_and_run;
 use crate::support::*;
 use crate::truth::assert_equal;
 
@@ -163,7 +164,7 @@ fn taken_over(version: Version) {
         (rows, rows)
     );
 
-    let first = run_well(&database, NAME, "auto");
+    let (_, first) = plan_and_run(&database, NAME, "auto");
     assert_eq!(text(&first, "mode"), "full", "whatever the watermark");
     // New: those without UUID, the one removed here, the one that came since. Deleted: by the log.
     assert_eq!(
