@@ -92,6 +92,11 @@ extension_sql_file!(
     requires = ["views", "run_functions"]
 );
 extension_sql_file!(
+    "../sql/gn2pg.sql",
+    name = "gn2pg",
+    requires = ["source_api", "run_api"]
+);
+extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
     requires = [
@@ -99,7 +104,8 @@ extension_sql_file!(
         "mapping_api",
         "metadata_api",
         "rejected_api",
-        "run_api"
+        "run_api",
+        "gn2pg"
     ],
     finalize
 );

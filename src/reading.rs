@@ -88,7 +88,10 @@ fn decide_mode(session: &Session, fingerprint: &str) -> Result<Mode, Failure> {
             }
             "auto" => match unfinished_mode {
                 Some(mode) => mode,
-                None if source.watermark.is_none() => "full".to_owned(),
+                // Rows that were adopted have yet to be compared, whatever is known of their dates.
+                None if source.watermark.is_none() || source.last_full_at.is_none() => {
+                    "full".to_owned()
+                }
                 None => "incremental".to_owned(),
             },
             asked => asked.to_owned(),

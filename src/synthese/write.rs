@@ -31,7 +31,7 @@ pub fn insert(
     id_source: i32,
     observations: &[&Observation],
 ) -> Result<(Vec<Inserted>, Vec<Refused>), Failure> {
-    let columns = written(referential, 0, |_| true);
+    let columns = written(referential, 0, false, |_| true);
     let statement = insert_sql(referential, &columns);
     let mut inserted = Vec::with_capacity(observations.len());
     let mut refused = Vec::new();
@@ -153,15 +153,15 @@ pub fn differences(
     protected: &[bool],
     changes: &[Change],
 ) -> Result<Vec<Vec<(usize, Difference)>>, Failure> {
-    let mut by_absent: BTreeMap<u128, Vec<usize>> = BTreeMap::new();
+    let mut by_absent: BTreeMap<(u128, bool), Vec<usize>> = BTreeMap::new();
     for (position, change) in changes.iter().enumerate() {
         by_absent
-            .entry(change.observation.absent)
+            .entry((change.observation.absent, change.observation.fills))
             .or_default()
             .push(position);
     }
-    let groups = by_absent.into_iter().map(|(absent, positions)| {
-        let columns = written(referential, absent, |index| {
+    let groups = by_absent.into_iter().map(|((absent, fills), positions)| {
+        let columns = written(referential, absent, fills, |index| {
             !COLUMNS[index].insert_only && !protected[index]
         });
         compare(referential, &columns, id_source, changes, &positions)

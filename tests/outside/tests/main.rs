@@ -1,6 +1,8 @@
 //! gn_harvest from outside: a real server, the installed extension, a simulated GeoNature over HTTP, answers in SQL.
 //! One file a behaviour; all share one cluster and each test has a database of its own.
 
+mod adopt;
+mod adopt_refused;
 mod bare_server;
 mod cancel;
 mod check_source;
@@ -9,6 +11,7 @@ mod contract;
 mod deletions;
 mod equality;
 mod faults;
+mod gn2pg;
 mod harvest;
 mod identity;
 mod losses;
