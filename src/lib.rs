@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 mod api;
 mod check;
+mod clock;
 mod deletion;
 mod error;
 mod gather;
@@ -29,6 +30,8 @@ mod geonature;
 mod mapping;
 #[allow(dead_code, unused_imports)]
 mod record;
+#[allow(dead_code, unused_imports)]
+mod schedule;
 
 pg_module_magic!(name, version);
 
@@ -36,7 +39,7 @@ extension_sql_file!("../sql/language.sql", name = "language");
 extension_sql_file!(
     "../sql/source.sql",
     name = "source",
-    requires = ["source_functions"]
+    requires = ["source_functions", "schedule_functions"]
 );
 extension_sql_file!("../sql/run.sql", name = "run", requires = ["source"]);
 extension_sql_file!(
@@ -60,9 +63,21 @@ extension_sql_file!(
     requires = ["source"]
 );
 extension_sql_file!(
+    "../sql/schedule.sql",
+    name = "schedule",
+    requires = ["language", "run", "schedule_functions"]
+);
+extension_sql_file!(
     "../sql/views.sql",
     name = "views",
-    requires = ["language", "run", "harvested", "rejected", "privileges"]
+    requires = [
+        "language",
+        "run",
+        "harvested",
+        "rejected",
+        "privileges",
+        "schedule"
+    ]
 );
 extension_sql_file!(
     "../sql/source_api.sql",
@@ -105,5 +120,6 @@ extension_sql_file!(
 /// Called once by each process that loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    postgres::note_loading();
     settings::register();
 }
