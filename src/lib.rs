@@ -10,15 +10,19 @@ mod deletion;
 mod error;
 mod gather;
 mod harvest;
+mod home;
+mod launcher;
 mod postgres;
 mod probe;
 mod reading;
 mod retry;
 mod run;
+mod scheduler;
 mod settings;
 mod source;
 mod synthese;
 mod upkeep;
+mod visitor;
 mod worker;
 
 // Without PostgreSQL: compiled by tests/pure as well, which uses more of them than the extension does.
@@ -122,4 +126,7 @@ extension_sql_file!(
 pub extern "C-unwind" fn _PG_init() {
     postgres::note_loading();
     settings::register();
+    if postgres::is_preloaded() {
+        launcher::register();
+    }
 }

@@ -22,6 +22,7 @@ mod rejects;
 mod resume;
 mod roles;
 mod schedule;
+mod scheduler;
 mod secrets;
 mod start;
 mod stopping;
