@@ -111,7 +111,7 @@ impl Launcher {
     fn visit(&mut self, database: &postgres::Visitable, naptime: Duration) -> Duration {
         let begun = Instant::now();
         let seen_before = postgres::last_visit(database.oid).map(|visit| visit.at);
-        let worker = match visitor::start(database.oid) {
+        let worker = match visitor::start(database) {
             Ok(worker) => worker,
             Err(no_slot) => return self.back_off(&no_slot, naptime),
         };
