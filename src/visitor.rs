@@ -14,10 +14,8 @@ const VISITOR_TYPE: &str = "gn_harvest visitor";
 const LOCK_TIMEOUT: &str = "1s";
 
 /// What is done at each visit, in this order. One that fails does not stop the next.
-const CHORES: &[(&str, fn() -> Result<(), Failure>)] = &[
-    ("home", home::follow_promotion),
-    ("schedule", scheduler::run_due),
-];
+const CHORES: &[(&str, fn() -> Result<(), Failure>)] =
+    &[("home", home::settle), ("schedule", scheduler::run_due)];
 
 /// Starts a visitor; the error is that no worker slot is free.
 pub fn start(database: &postgres::Visitable) -> Result<DynamicBackgroundWorker, Failure> {

@@ -15,15 +15,19 @@ use crate::error::Failure;
 /// Set in the postmaster, before it has children: each inherits it.
 static PRELOADED: AtomicBool = AtomicBool::new(false);
 static BEGAN_AS_STANDBY: AtomicBool = AtomicBool::new(false);
+static BEGAN_BY_RECOVERY: AtomicBool = AtomicBool::new(false);
 
 /// Notes how the library is loaded; called once, from `_PG_init`.
 pub fn note_loading() {
     // SAFETY: a plain value of the main thread.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         PRELOADED.store(true, Ordering::Relaxed);
-        // The postmaster works in the data directory. The file is gone once the standby is promoted.
+        // The postmaster works in the data directory. The files are gone once recovery has ended.
         super::ask_for_board();
-        BEGAN_AS_STANDBY.store(Path::new("standby.signal").exists(), Ordering::Relaxed);
+        let standby = Path::new("standby.signal").exists();
+        let recovery = Path::new("recovery.signal").exists();
+        BEGAN_AS_STANDBY.store(standby, Ordering::Relaxed);
+        BEGAN_BY_RECOVERY.store(recovery && !standby, Ordering::Relaxed);
     }
 }
 
@@ -34,6 +38,17 @@ pub fn is_preloaded() -> bool {
 /// Whether this server, since it was started, has been a standby.
 pub fn began_as_standby() -> bool {
     BEGAN_AS_STANDBY.load(Ordering::Relaxed)
+}
+
+/// Whether this server was started to recover from an archive, to its end or to a point in time.
+pub fn began_by_recovery() -> bool {
+    BEGAN_BY_RECOVERY.load(Ordering::Relaxed)
+}
+
+/// Started by pg_upgrade, for itself.
+pub fn is_being_upgraded() -> bool {
+    // SAFETY: a plain value, set when the server starts.
+    unsafe { pg_sys::IsBinaryUpgrade }
 }
 
 pub fn is_in_recovery() -> bool {
@@ -90,7 +105,7 @@ pub unsafe extern "C-unwind" fn check_time_zone(
     let given = unsafe { given(value) };
     accept(
         given.is_empty() || crate::schedule::zone(&given).is_some(),
-        c"Give a name such as 'Europe/Paris', 'Indian/Reunion' or 'UTC', or '' for that of log_timezone.",
+        c"Give a name such as 'Europe/Paris', 'Indian/Reunion' or 'UTC', or '' for that of the server.",
     )
 }
 
@@ -175,18 +190,19 @@ pub fn visitable_databases() -> Result<Vec<Visitable>, Failure> {
     })
 }
 
-/// Memory of a loop that never ends: what PostgreSQL allocates in a round is given back before the next.
-pub struct Rounds(PgMemoryContexts);
+/// Memory for what a loop that never ends allocates outside transactions: it is given back before the next use.
+pub struct VisitMemory(PgMemoryContexts);
 
-impl Rounds {
+impl VisitMemory {
     pub fn new() -> Self {
         let mut top = PgMemoryContexts::TopMemoryContext;
         // SAFETY: the context lives as long as the process.
-        Rounds(unsafe { top.switch_to(|_| PgMemoryContexts::new("gn_harvest rounds")) })
+        VisitMemory(unsafe { top.switch_to(|_| PgMemoryContexts::new("gn_harvest visit")) })
     }
 
-    pub fn round<R>(&mut self, work: impl FnOnce() -> R) -> R {
-        // SAFETY: nothing that is allocated in a round is used after it: what `work` returns is Rust's.
+    /// `work` opens no transaction: its end would leave for other memory.
+    pub fn within<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        // SAFETY: nothing that is allocated here is used after it: what `work` returns is Rust's.
         unsafe {
             self.0.reset();
             self.0.switch_to(|_| work())

@@ -16,6 +16,7 @@ mod losses;
 mod metadata;
 mod moving_source;
 mod people;
+mod pg_cron;
 mod politeness;
 mod readme;
 mod redirects;

@@ -147,12 +147,17 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         .collect();
     let internal = [
         "caller",
+        "frequency_in",
         "in_french",
         "is_local",
         "likely_match",
         "local_metadata",
         "local_table",
         "may_manage",
+        "next_run",
+        "obstacle_advice",
+        "schedule_obstacle",
+        "scheduler_facts",
         "sees_everything",
         "visible_source",
         "word",
