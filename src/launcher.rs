@@ -173,7 +173,7 @@ fn wait_for_end(worker: DynamicBackgroundWorker, begun: Instant) -> bool {
                 return true;
             }
             _ if begun.elapsed() > LONGEST_VISIT => {
-                drop(worker.terminate());
+                let _ = worker.terminate();
                 return false;
             }
             _ => postgres::wait_for(Duration::from_secs(1), postgres::UNTIL_WORKER_ENDS),

@@ -103,10 +103,9 @@ pub unsafe extern "C-unwind" fn check_time_zone(
 ) -> bool {
     // SAFETY: PostgreSQL gives a pointer to a text or to null.
     let given = unsafe { given(value) };
-    accept(
-        given.is_empty() || crate::schedule::zone(&given).is_some(),
-        c"Give a name such as 'Europe/Paris', 'Indian/Reunion' or 'UTC', or '' for that of the server.",
-    )
+    let known = crate::schedule::zone(&given).is_some();
+    let hint = c"Give a name such as 'Europe/Paris', 'Indian/Reunion' or 'UTC', or '' for that of the server.";
+    accept(known || given.is_empty(), hint)
 }
 
 /// Refuses a moment that is not one. Empty: the clock.
@@ -116,12 +115,11 @@ pub unsafe extern "C-unwind" fn check_moment(
     _extra: *mut *mut std::ffi::c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
-    // SAFETY: PostgreSQL gives a pointer to a text or to null.
+    // SAFETY: as above.
     let given = unsafe { given(value) };
-    accept(
-        given.is_empty() || crate::schedule::parse_time(&given).is_some(),
-        c"Give a moment with its offset, such as '2026-03-29T03:00:00+02:00'.",
-    )
+    let known = crate::schedule::parse_time(&given).is_some();
+    let hint = c"Give a moment with its offset, such as '2026-03-29T03:00:00+02:00'.";
+    accept(known || given.is_empty(), hint)
 }
 
 /// # Safety
@@ -241,22 +239,6 @@ pub fn place() -> serde_json::Value {
         "born": born,
         "machine": machine,
     })
-}
-
-/// Waits at most `time` or until something is signalled, shown as `event`; cancels and shutdowns act here.
-pub fn wait_for(time: std::time::Duration, event: u32) {
-    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-    // SAFETY: the process's own latch.
-    unsafe {
-        pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            events as i32,
-            time.as_millis() as i64,
-            event,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-    }
-    check_for_interrupts!();
 }
 
 /// While a worker that was started ends.

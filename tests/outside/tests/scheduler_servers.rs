@@ -1,10 +1,8 @@
 //! What servers go through: restarts, crashes, a standby that is promoted, files that are copied, a dump that is
 //! restored. What is due goes on by itself where it should, and waits for someone to say so where it should not.
 
-use std::process::{Command, Stdio};
-
 use geonature_simulator::Simulator;
-use gn_harvest_outside::{Cluster, Database, Stop};
+use gn_harvest_outside::{Database, Stop};
 
 use crate::clockwork::*;
 use crate::support::*;
@@ -301,7 +299,7 @@ fn a_restored_dump_has_its_schedules_paused_and_everything_else() {
     make_due(&database, "cen");
     wait_for_runs(&database, "cen", "succeeded", 1);
     let copy = cluster.empty_database();
-    pour(&cluster, &database, &copy);
+    pour(&database, &copy);
     make_due(&copy, "cen");
     wait_for_visits(&copy, 2);
     assert_eq!((state(&copy).as_str(), runs(&copy, "cen")), ("Paused", 1));
@@ -313,30 +311,4 @@ fn a_restored_dump_has_its_schedules_paused_and_everything_else() {
     make_due(&copy, "cen");
     wait_for_runs(&copy, "cen", "succeeded", 2);
     assert_complete(&copy, "cen", &partner);
-}
-
-/// pg_dump of a database into an empty one.
-fn pour(cluster: &Cluster, database: &Database, copy: &Database) {
-    let mut dump = Command::new(cluster.program("pg_dump"))
-        .env("PGHOST", cluster.host())
-        .env("PGPORT", cluster.port())
-        .env("PGUSER", "postgres")
-        .arg(&database.name)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("pg_dump");
-    let output = dump.stdout.take().expect("the dump");
-    let restored = cluster
-        .psql_command(&copy.name)
-        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1"])
-        .stdin(output)
-        .stdout(Stdio::null())
-        .output()
-        .expect("psql");
-    assert!(dump.wait().expect("pg_dump").success());
-    assert!(
-        restored.status.success(),
-        "{}",
-        String::from_utf8_lossy(&restored.stderr)
-    );
 }

@@ -1,9 +1,5 @@
 //! The SQL surface as a DBA meets it: documented, granted to nobody, checked argument by argument, restored from a dump.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use gn_harvest_outside::Database;
 use serde_json::json;
 
 use crate::people::*;
@@ -595,32 +591,4 @@ fn a_dump_restores_sources_history_lineage_and_decisions_and_the_next_run_finds_
         database.number("SELECT max(id) + 1 FROM gn_harvest.source")
     );
     assert_eq!(copy.value("SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE tgrelid = 'gn_harvest.source'::regclass AND NOT tgisinternal"), "check_source_settings");
-}
-
-/// pg_dump of a database into an empty one.
-fn pour(database: &Database, copy: &Database) {
-    let cluster = database.cluster;
-    let mut dump = Command::new(cluster.program("pg_dump"))
-        .env("PGHOST", cluster.host())
-        .env("PGPORT", cluster.port())
-        .env("PGUSER", "postgres")
-        .arg(&database.name)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("pg_dump");
-    let output = dump.stdout.take().expect("the dump");
-    let restored = cluster
-        .psql_command(&copy.name)
-        .current_dir(Path::new("/"))
-        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1"])
-        .stdin(output)
-        .stdout(Stdio::null())
-        .output()
-        .expect("psql");
-    assert!(dump.wait().expect("pg_dump").success());
-    assert!(
-        restored.status.success(),
-        "{}",
-        String::from_utf8_lossy(&restored.stderr)
-    );
 }
