@@ -16,6 +16,12 @@ use pgrx::prelude::*;
 
 use crate::error::Failure;
 
+mod board;
+mod server;
+
+pub use board::*;
+pub use server::*;
+
 mod raw {
     // pgrx wraps these in guarded functions, which do not type-check as signal handlers.
     unsafe extern "C-unwind" {
@@ -260,6 +266,11 @@ pub fn reload_if_asked() {
 
 /// Waits at most `time` or until something is signalled; cancels and shutdowns act here.
 pub fn wait_latch(time: Duration) {
+    wait_for(time, pg_sys::PG_WAIT_EXTENSION);
+}
+
+/// The same, shown in pg_stat_activity as waiting for `event`.
+pub fn wait_for(time: Duration, event: u32) {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: the process's own latch.
     unsafe {
@@ -267,7 +278,7 @@ pub fn wait_latch(time: Duration) {
             pg_sys::MyLatch,
             events as i32,
             time.as_millis() as i64,
-            pg_sys::PG_WAIT_EXTENSION,
+            event,
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
@@ -378,7 +389,7 @@ pub fn in_background<R: Send + 'static>(
 
 fn receive<T>(receiver: &Receiver<T>) -> Result<T, Failure> {
     loop {
-        match receiver.recv_timeout(Duration::from_millis(50)) {
+        match shown_as_waiting(|| receiver.recv_timeout(Duration::from_millis(50))) {
             Ok(value) => return Ok(value),
             Err(RecvTimeoutError::Timeout) => {
                 check_for_interrupts!();
