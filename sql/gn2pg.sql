@@ -486,8 +486,9 @@ BEGIN
     INSERT INTO gn_harvest.harvested AS h (source_id, key_number, source_key, uuid, id_synthese, first_run, last_run)
     SELECT DISTINCT ON (n.id) adopting.id, n.key, n.key::text, n.uuid, n.id, 0, 0
     FROM unnest(keys, uuids, ids) n(key, uuid, id)
-    -- A row that has its record already keeps it: the record may have another key by now.
-    WHERE NOT EXISTS (SELECT FROM gn_harvest.harvested o WHERE o.source_id = adopting.id AND o.id_synthese = n.id)
+    -- A row that has its record already keeps it: the record may have another key by now. Found by the row: without
+    -- statistics the index on the source looks as good, and holds all of them.
+    WHERE NOT EXISTS (SELECT FROM gn_harvest.harvested o WHERE o.id_synthese = n.id AND o.source_id + 0 = adopting.id)
     ORDER BY n.id, n.key
     ON CONFLICT (source_id, key_number) DO UPDATE
     SET uuid = EXCLUDED.uuid, id_synthese = EXCLUDED.id_synthese, attributes_hash = NULL, geometry_hash = NULL,
