@@ -1,5 +1,5 @@
 //! gn_harvest: keeps this database in step with partner GeoNature instances, from inside the database.
-//! This file is the table of contents; the way of a record is fetch -> record -> synthese, led by harvest.
+//! This file is the table of contents; the way of a record is fetch -> record -> synthese or records, led by harvest.
 
 use pgrx::prelude::*;
 
@@ -12,6 +12,7 @@ mod harvest;
 mod postgres;
 mod probe;
 mod reading;
+mod records;
 mod retry;
 mod run;
 mod settings;
@@ -66,9 +67,26 @@ extension_sql_file!(
     requires = ["language", "run", "harvested", "rejected", "privileges"]
 );
 extension_sql_file!(
+    "../sql/record.sql",
+    name = "record",
+    requires = ["source", "harvested", "privileges"]
+);
+extension_sql_file!(
+    "../sql/record_api.sql",
+    name = "record_api",
+    requires = ["record"]
+);
+extension_sql_file!(
     "../sql/source_api.sql",
     name = "source_api",
-    requires = ["source", "run", "harvested", "run_functions", "run_api"]
+    requires = [
+        "source",
+        "run",
+        "harvested",
+        "record",
+        "run_functions",
+        "run_api"
+    ]
 );
 extension_sql_file!(
     "../sql/mapping_api.sql",
@@ -98,6 +116,7 @@ extension_sql_file!(
         "mapping_api",
         "metadata_api",
         "rejected_api",
+        "record_api",
         "run_api"
     ],
     finalize

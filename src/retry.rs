@@ -9,7 +9,7 @@ use crate::record::Reason;
 use crate::run::{self, Counts};
 use crate::source::MetadataMode;
 use crate::synthese::{self, Synthese};
-use crate::target::{self, Parsed, Target};
+use crate::target::{self, Opened, Parsed, Target};
 use crate::{postgres, probe, settings};
 
 /// Tries each dead letter that waits once more.
@@ -18,16 +18,12 @@ pub fn run(session: &Session) -> Result<(), Failure> {
     let total = postgres::transaction(|| waiting(source.id))?;
     phase(session, "retrying", Some(total))?;
     let mappings = postgres::transaction(|| source.field_mappings())?;
-    let mut synthese = postgres::transaction(|| {
-        Synthese::open(
-            source,
-            session.task.run_id,
-            session.owner,
-            session.search_path,
-        )
-    })?;
-    replay(session, &mut synthese, &mappings, &Which::All)?;
-    postgres::transaction(|| synthese::forget_awaited_taxa(source.id))
+    let mut opened = postgres::transaction(|| Opened::open(session))?;
+    replay(session, opened.target(), &mappings, &Which::All)?;
+    postgres::transaction(|| {
+        opened.tell()?;
+        synthese::forget_awaited_taxa(source.id)
+    })
 }
 
 /// Which dead letters are tried.
@@ -71,7 +67,7 @@ pub fn run_resolvable(session: &Session, synthese: &mut Synthese) -> Result<(), 
 
 fn replay(
     session: &Session,
-    synthese: &mut Synthese,
+    target: &mut dyn Target,
     mappings: &[FieldMapping],
     which: &Which,
 ) -> Result<(), Failure> {
@@ -82,7 +78,7 @@ fn replay(
             letters(session.source.id, session.task.run_id, after, which)
         })?;
         let Some(last) = letters.last() else {
-            synthese.replayed = None;
+            target.replaying(None);
             return Ok(());
         };
         after = last.id;
@@ -95,14 +91,14 @@ fn replay(
                 .iter()
                 .filter(|letter| letter.duplicate == reason)
                 .map(|letter| letter.payload.as_str());
-            let pages = parse(session, mappings, synthese, again)?;
+            let pages = parse(session, mappings, target, again)?;
             if pages.is_empty() {
                 continue;
             }
-            synthese.replayed = reason;
+            target.replaying(reason);
             postgres::transaction(|| {
                 let mut counts = Counts::default();
-                synthese.write(pages, &mut counts)?;
+                target.write(pages, &mut counts)?;
                 counts.pages = 0;
                 run::add(session.task.run_id, &counts, None)
             })?;
@@ -122,7 +118,7 @@ struct Letter {
 fn parse<'l>(
     session: &Session,
     mappings: &[FieldMapping],
-    synthese: &Synthese,
+    target: &dyn Target,
     letters: impl Iterator<Item = &'l str>,
 ) -> Result<Vec<Parsed>, Failure> {
     let (features, flat): (Vec<&str>, Vec<&str>) = letters.partition(|text| is_feature(text));
@@ -137,7 +133,7 @@ fn parse<'l>(
         names.sort_unstable();
         names.dedup();
         let layout = probe::layout_of(&session.source, mappings, &names, &texts, geojson)?;
-        pages.push(target::parse(&synthese.reader(), &layout, texts));
+        pages.push(target::parse(&target.reader(), &layout, texts));
     }
     Ok(pages)
 }

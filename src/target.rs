@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use crate::error::Failure;
+use crate::harvest::Session;
 use crate::mapping::Layout;
-use crate::record::Batch;
+use crate::record::{Batch, Reason};
+use crate::records::Records;
 use crate::run::Counts;
+use crate::source::TargetKind;
+use crate::synthese::Synthese;
 
 /// A page as it was parsed, with the text of its items.
 pub struct Parsed {
@@ -23,8 +27,62 @@ pub trait Target {
     /// Writes a batch, with its lineage and its dead letters; what it did is added to `counts`. In a transaction.
     fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure>;
 
+    /// Why the dead letters that are written next were refused before, where that decides what they may replace.
+    fn replaying(&mut self, reason: Option<Reason>);
+
     /// Deletes rows of the source, in the target and in the lineage. Returns how many went, and why one did not.
     fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure>;
+}
+
+/// The target of a source, opened for a run.
+pub enum Opened {
+    Synthese(Box<Synthese>),
+    Records(Records),
+}
+
+impl Opened {
+    /// In a transaction.
+    pub fn open(session: &Session) -> Result<Self, Failure> {
+        let (source, run_id) = (&session.source, session.task.run_id);
+        match source.target {
+            TargetKind::Synthese => {
+                let synthese = Synthese::open(source, run_id, session.owner, session.search_path)?;
+                Ok(Opened::Synthese(Box::new(synthese)))
+            }
+            TargetKind::Records => Ok(Opened::Records(Records::open(source, run_id)?)),
+        }
+    }
+
+    pub fn target(&mut self) -> &mut dyn Target {
+        match self {
+            Opened::Synthese(synthese) => &mut **synthese,
+            Opened::Records(records) => records,
+        }
+    }
+
+    /// For what only observations have: their metadata.
+    pub fn synthese(&mut self) -> Option<&mut Synthese> {
+        match self {
+            Opened::Synthese(synthese) => Some(synthese),
+            Opened::Records(_) => None,
+        }
+    }
+
+    /// Says what a reader of the run should know. In a transaction, when everything is written.
+    pub fn tell(&mut self) -> Result<(), Failure> {
+        match self {
+            Opened::Synthese(_) => Ok(()),
+            Opened::Records(records) => records.tell_flaws(),
+        }
+    }
+
+    /// Leaves nothing of the source behind, when its rows are gone. In a transaction.
+    pub fn leave(&mut self) -> Result<(), Failure> {
+        match self {
+            Opened::Synthese(synthese) => synthese.leave(),
+            Opened::Records(_) => Ok(()),
+        }
+    }
 }
 
 /// Reads items and keeps their texts.

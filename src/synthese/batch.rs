@@ -13,7 +13,7 @@ use super::resolve::{Observation, Unknown};
 use super::write::{self, Change};
 use super::{Synthese, gather};
 use crate::error::Failure;
-use crate::record::{self, Batch, Rejection};
+use crate::record::{self, Batch, Reason, Rejection};
 use crate::run::Counts;
 use crate::target::{Parsed, Reader, Target};
 
@@ -92,6 +92,10 @@ impl Target for Synthese {
             &[self.source_id.into(), gained.into()],
         )?;
         Ok(())
+    }
+
+    fn replaying(&mut self, reason: Option<Reason>) {
+        self.replayed = reason;
     }
 
     fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {

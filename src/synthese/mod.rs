@@ -6,14 +6,14 @@ mod columns;
 mod formats;
 mod gather;
 mod identity;
-mod lineage;
+pub mod lineage;
 mod metadata;
 mod place;
 mod referential;
-mod rejects;
+pub mod rejects;
 mod resolve;
 mod upkeep;
-mod write;
+pub mod write;
 
 use std::collections::{HashMap, HashSet};
 
@@ -55,7 +55,7 @@ pub struct Synthese {
     /// What a run should say, gathered while working as the owner.
     warnings: Vec<String>,
     /// Why the dead letters that are written now were refused before, where that decides what they may replace.
-    pub replayed: Option<Reason>,
+    replayed: Option<Reason>,
 }
 
 impl Synthese {

@@ -17,6 +17,7 @@ mod moving_source;
 mod people;
 mod politeness;
 mod readme;
+mod records;
 mod redirects;
 mod rejects;
 mod resume;
