@@ -211,7 +211,10 @@ fn delete(
 fn drop_data(session: &Session) -> Result<(), Failure> {
     let total = postgres::transaction(|| deletion::note_all(session))?;
     phase(session, "deleting", Some(total))?;
-    let mut opened = postgres::transaction(|| Opened::open(session))?;
+    let mut opened = postgres::transaction(|| {
+        require_same_source(&session.source)?;
+        Opened::open(session)
+    })?;
     deletion::apply(session, opened.target())?;
     postgres::transaction(|| opened.leave())
 }
@@ -265,7 +268,7 @@ fn conclude(
 }
 
 /// Fails when what was read is not what the source says now; waits for an alter_source that is under way.
-fn require_same_source(source: &Source) -> Result<(), Failure> {
+pub fn require_same_source(source: &Source) -> Result<(), Failure> {
     Spi::run_with_args(
         "SELECT 1 FROM gn_harvest.source WHERE id = $1 FOR SHARE",
         &[source.id.into()],

@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 
 use crate::error::Failure;
-use crate::harvest::{Session, phase};
+use crate::harvest::{Session, phase, require_same_source};
 use crate::mapping::{self, FieldMapping};
 use crate::record::Reason;
 use crate::run::{self, Counts};
@@ -18,7 +18,10 @@ pub fn run(session: &Session) -> Result<(), Failure> {
     let total = postgres::transaction(|| waiting(source.id))?;
     phase(session, "retrying", Some(total))?;
     let mappings = postgres::transaction(|| source.field_mappings())?;
-    let mut opened = postgres::transaction(|| Opened::open(session))?;
+    let mut opened = postgres::transaction(|| {
+        require_same_source(source)?;
+        Opened::open(session)
+    })?;
     replay(session, opened.target(), &mappings, &Which::All)?;
     postgres::transaction(|| {
         opened.tell()?;

@@ -1,6 +1,7 @@
 //! Finds what each column of an export feeds, by the table of columns and by the mappings
 //! that the data manager made for the source.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
@@ -85,14 +86,8 @@ impl Layout {
         key_override: Option<&str>,
         date_override: Option<&str>,
     ) -> Result<Layout, MappingError> {
-        let found;
-        let names = if names.is_empty() {
-            found = column_names(sample, geojson);
-            &found
-        } else {
-            names
-        };
-        let mut finder = Finder::new(names);
+        let names = or_found(names, sample, geojson);
+        let mut finder = Finder::new(&names);
         let mapped = Mapped::read(&mut finder, mappings)?;
         let layout = finder.layout(geojson, mapped);
         finder.finish(layout, sample, key_override, date_override)
@@ -106,14 +101,8 @@ impl Layout {
         key_override: Option<&str>,
         date_override: Option<&str>,
     ) -> Result<Layout, MappingError> {
-        let found;
-        let names = if names.is_empty() {
-            found = column_names(sample, geojson);
-            &found
-        } else {
-            names
-        };
-        let mut finder = Finder::new(names);
+        let names = or_found(names, sample, geojson);
+        let mut finder = Finder::new(&names);
         let layout = finder.whole_layout(geojson);
         finder.finish(layout, sample, key_override, date_override)
     }
@@ -431,6 +420,14 @@ fn columns_of(item: &str, geojson: bool) -> HashMap<String, &RawValue> {
             .unwrap_or_default()
     } else {
         serde_json::from_str(item).unwrap_or_default()
+    }
+}
+
+/// The names that were given, else those of the sample.
+fn or_found<'n>(names: &'n [String], sample: &[&str], geojson: bool) -> Cow<'n, [String]> {
+    match names.is_empty() {
+        true => Cow::Owned(column_names(sample, geojson)),
+        false => Cow::Borrowed(names),
     }
 }
 
