@@ -324,6 +324,39 @@ fn a_rejected_record_is_written_once_what_refused_it_is_gone() {
     );
 }
 
+#[test]
+fn a_geometry_that_only_geojson_has_and_that_can_not_be_read_keeps_its_record_waiting() {
+    let database = plain();
+    let partner = partner(40);
+    partner.drop_column(6, "wkt_4326").expect("a column");
+    let bad = partner.ids()[3];
+    let lambert = r#"{"type": "Point", "coordinates": [949500, 6540000]}"#;
+    partner.tamper(bad, "geometry", Some(lambert));
+    add_source(&database, "cen", &partner, 6, RECORDS);
+    let first = run_well(&database, "cen", "auto");
+    assert_eq!(figures(&first), [39, 0, 0, 0, 1], "{first:#?}");
+    let letter = database.row("SELECT * FROM gn_harvest.rejected_record");
+    assert_eq!(
+        (text(&letter, "reason"), text(&letter, "source_key")),
+        ("invalid_geometry", bad.to_string().as_str())
+    );
+    assert!(text(&letter, "payload").contains("949500"));
+    let again = database.row("SELECT * FROM gn_harvest.retry_rejected('cen')");
+    assert_eq!(figures(&again), [0, 0, 0, 0, 1], "{again:#?}");
+    partner.mend_all();
+    let mended = run_well(&database, "cen", "full");
+    assert_eq!(figures(&mended), [1, 0, 39, 0, 0], "{mended:#?}");
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.rejected_record"),
+        0
+    );
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.record WHERE wkb IS NULL OR item ? 'geometry' OR item ? 'properties'"),
+        0,
+        "the item has the columns, the geometry its own place"
+    );
+}
+
 fn with_uuid(id: i64, uuid: u8, note: &str) -> String {
     format!(
         r#"{{"id": {id}, "uuid": "3f0c2b1a-0000-4000-8000-0000000000{uuid:02x}", "note": "{note}"}}"#
