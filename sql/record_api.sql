@@ -21,27 +21,28 @@ AS $$
 $$;
 COMMENT ON FUNCTION gn_harvest.record_pattern(text) IS 'What a text that can be cast to a type of record_columns looks like, as a regular expression.';
 
--- A text stays one unless JSON has no type for what it says: codes such as "05" are no numbers.
-CREATE FUNCTION gn_harvest.record_type(value jsonb) RETURNS text
+-- A text stays one unless JSON has no type for what it says: codes such as "05" are no numbers. The cheap tests first:
+-- this is asked of every value.
+CREATE FUNCTION gn_harvest.record_type(kind text, value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT CASE pg_catalog.jsonb_typeof(value)
-        WHEN 'boolean' THEN 'boolean'
-        WHEN 'number' THEN
-            CASE WHEN value #>> '{}' ~ gn_harvest.record_pattern('integer') THEN 'integer'
-                 WHEN value #>> '{}' ~ gn_harvest.record_pattern('bigint') THEN 'bigint'
-                 WHEN value #>> '{}' ~ gn_harvest.record_pattern('numeric') THEN 'numeric'
+    SELECT CASE
+        WHEN kind = 'string' AND value LIKE '____-__-__%' THEN
+            CASE WHEN value ~ gn_harvest.record_pattern('date') THEN 'date'
+                 WHEN value ~ gn_harvest.record_pattern('timestamp without time zone') THEN 'timestamp without time zone'
+                 WHEN value ~ gn_harvest.record_pattern('timestamp with time zone') THEN 'timestamp with time zone'
                  ELSE 'text' END
-        WHEN 'string' THEN
-            CASE WHEN pg_catalog.length(value #>> '{}') NOT BETWEEN 10 AND 40 THEN 'text'
-                 WHEN value #>> '{}' ~ gn_harvest.record_pattern('date') THEN 'date'
-                 WHEN value #>> '{}' ~ gn_harvest.record_pattern('timestamp without time zone') THEN 'timestamp without time zone'
-                 WHEN value #>> '{}' ~ gn_harvest.record_pattern('timestamp with time zone') THEN 'timestamp with time zone'
-                 WHEN value #>> '{}' ~ gn_harvest.record_pattern('uuid') THEN 'uuid'
+        WHEN kind = 'string' AND value LIKE '________-____-____-____-____________' AND value ~ gn_harvest.record_pattern('uuid') THEN 'uuid'
+        WHEN kind = 'number' THEN
+            CASE WHEN value ~ gn_harvest.record_pattern('integer') THEN 'integer'
+                 WHEN value ~ gn_harvest.record_pattern('bigint') THEN 'bigint'
+                 WHEN value ~ gn_harvest.record_pattern('numeric') THEN 'numeric'
                  ELSE 'text' END
-        ELSE 'jsonb' END
+        WHEN kind = 'string' THEN 'text'
+        WHEN kind IN ('object', 'array') THEN 'jsonb'
+        ELSE kind END
 $$;
-COMMENT ON FUNCTION gn_harvest.record_type(jsonb) IS 'The type of a value of an item.';
+COMMENT ON FUNCTION gn_harvest.record_type(text, text) IS 'The type of a value of an item, by its kind in JSON and its text; null stays null.';
 
 -- An identifier has 63 bytes: what is longer is cut, and told apart by a hash of the whole.
 CREATE FUNCTION gn_harvest.record_column_name(member text) RETURNS text
@@ -90,7 +91,7 @@ $$;
 COMMENT ON FUNCTION gn_harvest.visible_records(text) IS 'Number of a source of which the caller may see the records, or an error.';
 
 CREATE FUNCTION gn_harvest.record_columns(source text) RETURNS TABLE ("column" text, type text, member text, records bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     concerned integer := gn_harvest.visible_records(source);
@@ -108,9 +109,12 @@ BEGIN
                m.filled::bigint
         FROM (SELECT t.key, coalesce(array_agg(t.type) FILTER (WHERE t.type <> 'null'), '{}') AS types,
                      coalesce(sum(t.times) FILTER (WHERE t.type <> 'null'), 0) AS filled
-              FROM (SELECT e.key, CASE WHEN e.value = 'null' THEN 'null' ELSE gn_harvest.record_type(e.value) END AS type, count(*) AS times
-                    FROM gn_harvest.record r, jsonb_each(r.item) e
-                    WHERE r.source_id = concerned
+              FROM (SELECT v.key, gn_harvest.record_type(v.kind, v.value) AS type, count(*) AS times
+                    FROM (SELECT e.key, jsonb_typeof(e.value) AS kind,
+                                 CASE WHEN jsonb_typeof(e.value) IN ('string', 'number') THEN e.value #>> '{}' END AS value
+                          FROM gn_harvest.record r, jsonb_each(r.item) e
+                          WHERE r.source_id = concerned
+                          OFFSET 0) v -- each text is made once
                     GROUP BY 1, 2) t
               GROUP BY t.key) m
         ORDER BY m.key;
