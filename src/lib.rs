@@ -1,5 +1,5 @@
 //! gn_harvest: keeps this database in step with partner GeoNature instances, from inside the database.
-//! This file is the table of contents; the way of a record is fetch -> record -> synthese, led by harvest.
+//! This file is the table of contents; the way of a record is fetch -> record -> synthese or records, led by harvest.
 
 use pgrx::prelude::*;
 
@@ -16,6 +16,7 @@ mod plan;
 mod postgres;
 mod probe;
 mod reading;
+mod records;
 mod retry;
 mod run;
 mod scheduler;
@@ -86,9 +87,26 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/record.sql",
+    name = "record",
+    requires = ["source", "harvested", "privileges"]
+);
+extension_sql_file!(
+    "../sql/record_api.sql",
+    name = "record_api",
+    requires = ["record"]
+);
+extension_sql_file!(
     "../sql/source_api.sql",
     name = "source_api",
-    requires = ["source", "run", "harvested", "run_functions", "run_api"]
+    requires = [
+        "source",
+        "run",
+        "harvested",
+        "record",
+        "run_functions",
+        "run_api"
+    ]
 );
 extension_sql_file!(
     "../sql/mapping_api.sql",
@@ -123,6 +141,7 @@ extension_sql_file!(
         "mapping_api",
         "metadata_api",
         "rejected_api",
+        "record_api",
         "run_api",
         "gn2pg"
     ],

@@ -173,7 +173,7 @@ fn prepare_full(
             }
         }
     };
-    let means = deletion::means(session, reconcile);
+    let means = deletion::means(session, reconcile, &layout);
     Ok(Reading {
         layout,
         order,
@@ -277,13 +277,14 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
         Some(&since),
         later.as_deref(),
     )?;
+    let means = deletion::means(session, false, &layout);
     Ok(Reading {
         layout,
         order,
         filters,
         watermark: later,
         full: false,
-        means: deletion::means(session, false),
+        means,
         resumed: false,
         since: Some(since),
         clock,

@@ -14,6 +14,7 @@ pub struct Source {
     pub name: String,
     pub url: String,
     pub export_id: i32,
+    pub target: TargetKind,
     pub format: Format,
     pub filters: serde_json::Map<String, serde_json::Value>,
     pub key_column: Option<String>,
@@ -49,6 +50,16 @@ pub struct Source {
     login: Option<String>,
     password: Option<String>,
     token: Option<String>,
+}
+
+/// Where the records of a source go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// Observations, into gn_synthese.synthese, with their metadata.
+    Synthese,
+    /// Whatever they are, into gn_harvest.record.
+    Records,
 }
 
 /// How an export writes nomenclatures.
@@ -172,8 +183,8 @@ impl Source {
     pub fn reading(&self) -> String {
         let filters = serde_json::Value::Object(self.filters.clone());
         format!(
-            "{} {} {filters} {:?} {:?}",
-            self.url, self.export_id, self.key_column, self.date_column
+            "{} {} {filters} {:?} {:?} {:?}",
+            self.url, self.export_id, self.key_column, self.date_column, self.target
         )
     }
 

@@ -23,7 +23,7 @@ pub struct Refused {
 pub type Inserted = (usize, i64);
 
 /// Writes a part of a set; the number is the part's position in the whole.
-type WritePart<'w, T> = dyn FnMut(usize, &[T]) -> Result<(), Failure> + 'w;
+pub type WritePart<'w, T> = dyn FnMut(usize, &[T]) -> Result<(), Failure> + 'w;
 
 /// Inserts; returns (position among `observations`, id_synthese) of those that went in.
 pub fn insert(
@@ -355,7 +355,7 @@ pub fn delete(id_source: i32, ids: &[i64]) -> Result<(Vec<i64>, Vec<Refused>), F
 }
 
 /// Something that is written and, when the target refuses it, named.
-trait Item {
+pub trait Item {
     fn item(&self) -> usize;
 }
 
@@ -379,7 +379,7 @@ impl Item for Change<'_> {
 
 /// Writes a set in a subtransaction; what fails is tried again in halves, until what is refused stands alone.
 /// A failure that is nobody's record (rights, locks, disk) ends it all.
-fn halve<T: Item>(
+pub fn halve<T: Item>(
     offset: usize,
     set: &[T],
     refused: &mut Vec<Refused>,

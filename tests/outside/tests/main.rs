@@ -3,6 +3,7 @@
 
 mod adopt;
 mod adopt_refused;
+mod any_export;
 mod bare_server;
 mod cancel;
 mod check_source;
@@ -23,6 +24,8 @@ mod pg_cron;
 mod plan;
 mod politeness;
 mod readme;
+mod record_views;
+mod records;
 mod redirects;
 mod rejects;
 mod resume;
