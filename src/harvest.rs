@@ -242,6 +242,9 @@ fn conclude(
 ) -> Result<(), Failure> {
     let (run_id, source) = (session.task.run_id, &session.source);
     require_same_source(source)?;
+    if reading.is_numeric() {
+        run::require_all_read(run_id)?;
+    }
     Spi::run_with_args(
         "UPDATE gn_harvest.run SET source_total = $2 WHERE id = $1",
         &[

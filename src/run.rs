@@ -516,6 +516,24 @@ pub fn checkpoint(run_id: i64, slice: i32, first: i64, last: i64) -> Result<(), 
     }
 }
 
+/// Fails when a part of what a run set out to read is not read: its success would hide it for good.
+pub fn require_all_read(run_id: i64) -> Result<(), Failure> {
+    let left = Spi::get_one_with_args::<i64>(
+        "SELECT count(*) FROM gn_harvest.slice WHERE run_id = $1 AND done <> int8multirange(whole)",
+        &[run_id.into()],
+    )?
+    .unwrap_or(0);
+    if left == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "XX000",
+        format!("{left} parts of the export were not read to their end"),
+    )
+    .detail("What came has been written; the run does not pass for a whole one.")
+    .hint("Run it again, and report this with the server's log."))
+}
+
 /// Someone changed what the source reads: its slices are gone, and what is left of the run would pass for the whole.
 pub fn changed_under_way() -> Failure {
     Failure::new(

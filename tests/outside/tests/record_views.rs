@@ -6,7 +6,6 @@ use crate::any_export::AnyExport;
 use crate::people::*;
 use crate::records::{add_any, plain};
 use crate::support::*;
-use crate::surface::pour;
 
 /// name type, in the order of the view.
 fn columns(database: &Database, view: &str) -> Vec<String> {

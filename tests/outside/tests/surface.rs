@@ -595,31 +595,3 @@ fn a_dump_restores_sources_history_lineage_and_decisions_and_the_next_run_finds_
     );
     assert_eq!(copy.value("SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE tgrelid = 'gn_harvest.source'::regclass AND NOT tgisinternal"), "check_source_settings");
 }
-
-/// pg_dump of a database into an empty one.
-pub fn pour(database: &Database, copy: &Database) {
-    let cluster = database.cluster;
-    let mut dump = Command::new(cluster.program("pg_dump"))
-        .env("PGHOST", cluster.host())
-        .env("PGPORT", cluster.port())
-        .env("PGUSER", "postgres")
-        .arg(&database.name)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("pg_dump");
-    let output = dump.stdout.take().expect("the dump");
-    let restored = cluster
-        .psql_command(&copy.name)
-        .current_dir(Path::new("/"))
-        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1"])
-        .stdin(output)
-        .stdout(Stdio::null())
-        .output()
-        .expect("psql");
-    assert!(dump.wait().expect("pg_dump").success());
-    assert!(
-        restored.status.success(),
-        "{}",
-        String::from_utf8_lossy(&restored.stderr)
-    );
-}
