@@ -11,11 +11,13 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA gn_harvest TO %I', role);
     EXECUTE format('GRANT SELECT ON gn_harvest.run_history, gn_harvest.run_progress, gn_harvest.source_status,
         gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict,
-        gn_harvest.metadata_review, gn_harvest.open_alert, gn_harvest.alert_history TO %I', role);
+        gn_harvest.metadata_review, gn_harvest.open_alert, gn_harvest.alert_history,
+        gn_harvest.channel_status, gn_harvest.alert_delivery TO %I', role);
     -- Views check the functions that they call against who reads them.
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.visible_source(name), gn_harvest.sees_everything(name),
         gn_harvest.working_source(), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text),
-        gn_harvest.alert_text(text, text, boolean), gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]) TO %I', role);
+        gn_harvest.alert_text(text, text, boolean), gn_harvest.channel_target(text, jsonb),
+        gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]) TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_views(name) IS 'What readers and operators have in common.';
@@ -41,7 +43,9 @@ BEGIN
         gn_harvest.cancel, gn_harvest.is_running, gn_harvest.wait_for,
         gn_harvest.map_value, gn_harvest.unmap_value, gn_harvest.map_field,
         gn_harvest.map_dataset, gn_harvest.unmap_dataset,
-        gn_harvest.target_columns, gn_harvest.field_columns, gn_harvest.mappable_columns, gn_harvest.rejection_reasons TO %I', role);
+        gn_harvest.target_columns, gn_harvest.field_columns, gn_harvest.mappable_columns, gn_harvest.rejection_reasons,
+        gn_harvest.alert_rules, gn_harvest.set_alert_rule, gn_harvest.acknowledge_alert,
+        gn_harvest.add_channel, gn_harvest.drop_channel, gn_harvest.test_channel, gn_harvest.send_alerts TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_operator(name) IS 'Lets a role connect sources, run and manage those that it owns, and read the views of them. Its runs write with its own rights: grant it what the target needs.';

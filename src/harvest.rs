@@ -1,17 +1,19 @@
 //! One run from beginning to end. It decides what is read and where transactions end:
 //! the network never holds one, each batch with its lineage and checkpoint is one.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::alert::{self, Findings};
 use crate::deletion::{self, Means};
 use crate::error::Failure;
 use crate::fetch::Order;
 use crate::gather::{self, Seen};
 use crate::geonature::{Client, Stop, Traffic};
-use crate::reading::{self, Reading};
+use crate::reading::{self, Prepared, Reading};
 use crate::run;
 use crate::source::Source;
 use crate::synthese::{self, Synthese};
@@ -26,6 +28,8 @@ pub struct Session<'a> {
     pub search_path: &'a str,
     pub client: Client,
     pub traffic: Arc<Traffic>,
+    /// What its end has to know besides its row.
+    pub findings: &'a Findings,
 }
 
 /// Does a task and writes how it ended. Never fails: what can't be written goes to the log.
@@ -46,8 +50,10 @@ pub fn work(task: &Task, search_path: &str) {
     };
     let (name, owner) = (source.name.clone(), source.owner.clone());
     let traffic = Arc::new(Traffic::new());
-    let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic))
-        .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
+    let findings = Findings::default();
+    let outcome =
+        postgres::guarded(|| begin_and_do(task, source, search_path, &traffic, &findings))
+            .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
     let mut written = postgres::transaction(|| run::end(task, &outcome, Some(&traffic)));
     if written.as_ref().is_err_and(Failure::is_cancel) {
         // Cancelled once more: there is nothing left to cancel.
@@ -61,6 +67,12 @@ pub fn work(task: &Task, search_path: &str) {
             task.run_id
         );
     }
+    alert::after_run(&alert::Ended {
+        task,
+        search_path,
+        failure: outcome.as_ref().err(),
+        findings: &findings,
+    });
 }
 
 fn begin_and_do(
@@ -68,6 +80,7 @@ fn begin_and_do(
     source: Source,
     search_path: &str,
     traffic: &Arc<Traffic>,
+    findings: &Findings,
 ) -> Result<(), Failure> {
     let stop = Arc::new(Stop::new());
     let client = probe::client(&source, traffic, &stop)?;
@@ -79,6 +92,7 @@ fn begin_and_do(
         search_path,
         client,
         traffic: Arc::clone(traffic),
+        findings,
     };
     let result = match task.mode.as_str() {
         "check" => check::run(&session),
@@ -92,12 +106,16 @@ fn begin_and_do(
     result
 }
 
-fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {
-    Spi::get_one_with_args::<pg_sys::Oid>(
+/// A role by its name.
+pub fn role(name: &str) -> Result<Option<pg_sys::Oid>, Failure> {
+    Ok(Spi::get_one_with_args::<pg_sys::Oid>(
         "SELECT max(oid) FROM pg_roles WHERE rolname = $1",
-        &[source.owner.as_str().into()],
-    )?
-    .ok_or_else(|| {
+        &[name.into()],
+    )?)
+}
+
+pub fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {
+    role(&source.owner)?.ok_or_else(|| {
         Failure::new(
             "42704",
             format!(
@@ -128,7 +146,10 @@ pub fn within_hours(source: &Source) -> Result<(), Failure> {
 
 fn harvest(session: &Session) -> Result<(), Failure> {
     phase(session, "asking the source", None)?;
-    let reading = reading::prepare(session)?;
+    let reading = match reading::prepare(session)? {
+        Prepared::Reading(reading) => *reading,
+        Prepared::Empty { reconcile } => return empty_export(session, reconcile),
+    };
     let mut synthese = postgres::transaction(|| {
         reading::contract(session, &reading.layout)?;
         Synthese::open(
@@ -138,6 +159,7 @@ fn harvest(session: &Session) -> Result<(), Failure> {
             session.search_path,
         )
     })?;
+    synthese.touched = Rc::clone(&session.findings.touched);
     upkeep::begin(session, &mut synthese)?;
     phase(session, "harvesting", None)?;
     let (seen, passes) = match reading.order {
@@ -147,6 +169,36 @@ fn harvest(session: &Session) -> Result<(), Failure> {
     upkeep::finish(session, &reading, &mut synthese)?;
     let deletion_watermark = delete(session, &reading, &seen, &mut synthese)?;
     postgres::transaction(|| conclude(session, &reading, &seen, passes, deletion_watermark))
+}
+
+/// The export has no record at all, not even to tell its columns by. That is said, and the watermark stays where it is;
+/// nothing is deleted unless the run was to compare, and then only by someone's word.
+fn empty_export(session: &Session, reconcile: bool) -> Result<(), Failure> {
+    session.findings.empty.set(true);
+    let run_id = session.task.run_id;
+    let held = postgres::transaction(|| {
+        require_same_source(&session.source)?;
+        Spi::run_with_args(
+            "UPDATE gn_harvest.run SET source_total = 0, total = 0 WHERE id = $1",
+            &[run_id.into()],
+        )?;
+        run::warn(
+            run_id,
+            "the export is empty: nothing was read; ask the partner whether its view and its filters are right",
+        )?;
+        match reconcile {
+            true => deletion::note_all(session),
+            false => Ok(0),
+        }
+    })?;
+    if held == 0 {
+        return Ok(());
+    }
+    let mut synthese = postgres::transaction(|| {
+        Synthese::open(&session.source, run_id, session.owner, session.search_path)
+    })?;
+    synthese.touched = Rc::clone(&session.findings.touched);
+    deletion::apply(session, &mut synthese)
 }
 
 /// Deletes here what the source has deleted; returns from when its log is asked next time.
@@ -207,6 +259,7 @@ fn drop_data(session: &Session) -> Result<(), Failure> {
             session.search_path,
         )
     })?;
+    synthese.touched = Rc::clone(&session.findings.touched);
     deletion::apply(session, &mut synthese)?;
     postgres::transaction(|| synthese.leave())
 }

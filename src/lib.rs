@@ -73,7 +73,14 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/source_api.sql",
     name = "source_api",
-    requires = ["source", "run", "harvested", "run_functions", "run_api"]
+    requires = [
+        "source",
+        "run",
+        "harvested",
+        "run_functions",
+        "run_api",
+        "alert_api"
+    ]
 );
 extension_sql_file!(
     "../sql/mapping_api.sql",
@@ -96,6 +103,16 @@ extension_sql_file!(
     requires = ["views", "run_functions"]
 );
 extension_sql_file!(
+    "../sql/alert_api.sql",
+    name = "alert_api",
+    requires = ["alert", "views"]
+);
+extension_sql_file!(
+    "../sql/channel_api.sql",
+    name = "channel_api",
+    requires = ["alert_api"]
+);
+extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
     requires = [
@@ -104,7 +121,8 @@ extension_sql_file!(
         "metadata_api",
         "rejected_api",
         "run_api",
-        "alert"
+        "alert_api",
+        "channel_api"
     ],
     finalize
 );

@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
+use crate::alert::ColumnChange;
 use crate::deletion::{self, Means};
 use crate::error::Failure;
 use crate::fetch::Order;
 use crate::harvest::Session;
 use crate::mapping::{FieldMapping, Layout};
 use crate::run::{self, Unfinished};
-use crate::source::{Contract, Source};
+use crate::source::Contract;
 use crate::{postgres, probe, record};
 
 const PAGES_PER_SLICE: i64 = 20;
@@ -45,19 +46,34 @@ impl Reading {
     }
 }
 
+/// What there is to read.
+pub enum Prepared {
+    Reading(Box<Reading>),
+    /// The export has no record.
+    Empty {
+        reconcile: bool,
+    },
+}
+
 /// Asks the source what there is to read.
-pub fn prepare(session: &Session) -> Result<Reading, Failure> {
+pub fn prepare(session: &Session) -> Result<Prepared, Failure> {
     let mappings = postgres::transaction(|| session.source.field_mappings())?;
     let fingerprint = session.source.fingerprint(&mappings);
-    let reading = match decide_mode(session, &fingerprint)? {
+    let (reading, reconcile) = match decide_mode(session, &fingerprint)? {
         Mode::Full {
             reconcile,
             unfinished,
-        } => prepare_full(session, &mappings, reconcile, unfinished)?,
-        Mode::Incremental => prepare_incremental(session, &mappings)?,
+        } => (
+            prepare_full(session, &mappings, reconcile, unfinished)?,
+            reconcile,
+        ),
+        Mode::Incremental => (prepare_incremental(session, &mappings)?, false),
+    };
+    let Some(reading) = reading else {
+        return Ok(Prepared::Empty { reconcile });
     };
     probe::require_usable(&session.source, &reading.layout)?;
-    Ok(reading)
+    Ok(Prepared::Reading(Box::new(reading)))
 }
 
 enum Mode {
@@ -116,12 +132,12 @@ fn prepare_full(
     mappings: &[FieldMapping],
     reconcile: bool,
     unfinished: Option<Unfinished>,
-) -> Result<Reading, Failure> {
+) -> Result<Option<Reading>, Failure> {
     let (source, client) = (&session.source, &session.client);
     let sample = probe::sample(client, source)?;
     let items: Vec<&str> = sample.items().collect();
     if items.is_empty() {
-        return Err(empty_export(source));
+        return Ok(None);
     }
     let layout = probe::layout(source, mappings, &items, sample.geojson)?;
     let clock = sample.server_date.unwrap_or_else(Utc::now);
@@ -164,7 +180,7 @@ fn prepare_full(
         }
     };
     let means = deletion::means(session, reconcile);
-    Ok(Reading {
+    Ok(Some(Reading {
         layout,
         order,
         filters: source.filters(),
@@ -174,7 +190,7 @@ fn prepare_full(
         means,
         since: None,
         clock,
-    })
+    }))
 }
 
 /// Page numbers mean nothing to a later run: nothing of this one can be taken up.
@@ -185,12 +201,6 @@ fn cut_pages(session: &Session) -> Result<(), Failure> {
         &[session.task.run_id.into()],
     )?;
     run::cut(session.task.run_id, ALL_PAGES.0, ALL_PAGES.1, 1)
-}
-
-fn empty_export(source: &Source) -> Failure {
-    Failure::new("02000", format!("the export of source \"{}\" is empty", source.name))
-        .detail("It has no record, so there is nothing to tell its columns by.")
-        .hint("Ask the partner whether its view and its filters are right; SELECT * FROM gn_harvest.check_source(...) shows what was asked.")
 }
 
 /// Cuts the export's keys into slices; returns the width of the first window.
@@ -214,7 +224,10 @@ fn cut_keys(session: &Session, layout: &Layout, total: Option<i64>) -> Result<i6
         .max(page))
 }
 
-fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<Reading, Failure> {
+fn prepare_incremental(
+    session: &Session,
+    mappings: &[FieldMapping],
+) -> Result<Option<Reading>, Failure> {
     let (source, client) = (&session.source, &session.client);
     let (Some(watermark), Some(column)) = (&source.watermark, &source.watermark_column) else {
         return Err(Failure::new("55000", "the source has no watermark")
@@ -231,7 +244,7 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
     let sample = probe::sample(client, source)?;
     let items: Vec<&str> = sample.items().collect();
     if items.is_empty() {
-        return Err(empty_export(source));
+        return Ok(None);
     }
     let layout = probe::layout(source, mappings, &items, sample.geojson)?;
     let clock = sample.server_date.unwrap_or_else(Utc::now);
@@ -259,7 +272,7 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
         Some(&since),
         later.as_deref(),
     )?;
-    Ok(Reading {
+    Ok(Some(Reading {
         layout,
         order,
         filters,
@@ -269,7 +282,7 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
         resumed: false,
         since: Some(since),
         clock,
-    })
+    }))
 }
 
 fn announce(
@@ -303,11 +316,23 @@ pub fn contract(session: &Session, layout: &Layout) -> Result<(), Failure> {
     {
         match session.source.contract {
             Contract::Evolve => {}
-            Contract::Warn => run::warn(
-                session.task.run_id,
-                &format!("the columns of the export have changed: {changes}"),
-            )?,
+            Contract::Warn => {
+                session.findings.columns.replace(Some(changes.clone()));
+                run::warn(
+                    session.task.run_id,
+                    &format!(
+                        "the columns of the export have changed: {}",
+                        in_words(&changes)
+                    ),
+                )?
+            }
             Contract::Freeze => {
+                let changes = ColumnChange {
+                    frozen: true,
+                    ..changes
+                };
+                session.findings.columns.replace(Some(changes.clone()));
+                let changes = in_words(&changes);
                 let name = session.source.name.replace('\'', "''");
                 return Err(Failure::new("42703", "the columns of the export have changed")
                     .detail(format!("{changes}."))
@@ -322,20 +347,25 @@ pub fn contract(session: &Session, layout: &Layout) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What has gone and what is new, in words; none when nothing is.
-fn difference(before: &[String], now: &[String]) -> Option<String> {
-    let list = |names: &[String], others: &[String]| -> String {
-        names
-            .iter()
-            .filter(|name| !others.contains(name))
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
+/// What has gone and what is new; none when nothing is.
+fn difference(before: &[String], now: &[String]) -> Option<ColumnChange> {
+    let list = |names: &[String], others: &[String]| -> Vec<String> {
+        let missing = names.iter().filter(|name| !others.contains(name));
+        missing.cloned().collect()
     };
-    let parts: Vec<String> = [("gone", list(before, now)), ("new", list(now, before))]
+    let change = ColumnChange {
+        gone: list(before, now),
+        new: list(now, before),
+        frozen: false,
+    };
+    (change != ColumnChange::default()).then_some(change)
+}
+
+fn in_words(change: &ColumnChange) -> String {
+    let parts: Vec<String> = [("gone", &change.gone), ("new", &change.new)]
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
-        .map(|(word, names)| format!("{word}: {names}"))
+        .map(|(word, names)| format!("{word}: {}", names.join(", ")))
         .collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+    parts.join("; ")
 }

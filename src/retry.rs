@@ -1,5 +1,7 @@
 //! Replays the dead letters of a source from what was kept of them, through the same way as a harvest.
 
+use std::rc::Rc;
+
 use pgrx::prelude::*;
 
 use crate::error::Failure;
@@ -25,6 +27,7 @@ pub fn run(session: &Session) -> Result<(), Failure> {
             session.search_path,
         )
     })?;
+    synthese.touched = Rc::clone(&session.findings.touched);
     replay(session, &mut synthese, &mappings, &Which::All)?;
     postgres::transaction(|| synthese::forget_awaited_taxa(source.id))
 }

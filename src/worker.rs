@@ -87,19 +87,7 @@ pub fn run(task: &Task, wait: bool) -> Result<(), Failure> {
             "the name of the role is too long for a worker",
         ));
     }
-    let worker = BackgroundWorkerBuilder::new("gn_harvest")
-        .set_type(WORKER_TYPE)
-        .set_library("gn_harvest")
-        .set_function("gn_harvest_worker")
-        .set_extra(&extra)
-        .set_notify_pid(postgres::own_pid())
-        .enable_spi_access()
-        .load_dynamic()
-        .map_err(|_| {
-            Failure::new("53000", "no background worker slot is free")
-                .detail("Every slot of max_worker_processes is taken.")
-                .hint("Wait until a run has ended, or raise max_worker_processes and restart PostgreSQL.")
-        })?;
+    let worker = launch(WORKER_TYPE, "gn_harvest_worker", &extra)?;
     let mut running = Running(Some(worker));
     let mut told = Instant::now();
     while let Some(worker) = &running.0 {
@@ -116,6 +104,38 @@ pub fn run(task: &Task, wait: bool) -> Result<(), Failure> {
                 } else {
                     Duration::from_millis(20)
                 });
+            }
+            Err(_) => return Err(Failure::new("57P02", "the server is going down")),
+        }
+    }
+    Ok(())
+}
+
+/// Starts a worker that is told `extra`.
+pub fn launch(kind: &str, function: &str, extra: &str) -> Result<DynamicBackgroundWorker, Failure> {
+    BackgroundWorkerBuilder::new("gn_harvest")
+        .set_type(kind)
+        .set_library("gn_harvest")
+        .set_function(function)
+        .set_extra(extra)
+        .set_notify_pid(postgres::own_pid())
+        .enable_spi_access()
+        .load_dynamic()
+        .map_err(|_| {
+            Failure::new("53000", "no background worker slot is free")
+                .detail("Every slot of max_worker_processes is taken.")
+                .hint("Wait until a run has ended, or raise max_worker_processes and restart PostgreSQL.")
+        })
+}
+
+/// Waits until a worker has ended; gives it up when the caller gives up waiting.
+pub fn follow(worker: DynamicBackgroundWorker) -> Result<(), Failure> {
+    let mut running = Running(Some(worker));
+    while let Some(worker) = &running.0 {
+        match worker.pid() {
+            Err(BackgroundWorkerStatus::Stopped) => running.0 = None,
+            Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted) => {
+                postgres::wait_latch(Duration::from_secs(1));
             }
             Err(_) => return Err(Failure::new("57P02", "the server is going down")),
         }
@@ -165,7 +185,7 @@ pub extern "C-unwind" fn gn_harvest_worker(_argument: pg_sys::Datum) {
 }
 
 /// Sets the session up for the worker's own statements; returns the search path that the target's code expects.
-fn prepare_session() -> Result<String, Failure> {
+pub fn prepare_session() -> Result<String, Failure> {
     let search_path =
         Spi::get_one::<String>("SELECT current_setting('search_path')")?.unwrap_or_default();
     let lock_timeout = settings::LOCK_TIMEOUT.get().to_string();

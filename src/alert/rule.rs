@@ -109,10 +109,10 @@ pub const RULES: &[Definition] = &[
         rule: Rule::DataLate,
         code: "data_late",
         severity: Severity::Warning,
-        threshold: None,
+        threshold: Some(24.0),
         unit: "hours",
-        english: "no run has succeeded for longer than the schedule promises and the threshold allows; without a schedule, for longer than the threshold",
-        french: "aucune moisson n'a réussi depuis plus longtemps que la planification et le seuil ne le permettent ; sans planification, que le seuil",
+        english: "no run has succeeded since its time, and the threshold has passed; of a source without a schedule, since the last one, where its own threshold is set",
+        french: "aucune moisson n'a réussi depuis son heure, et le seuil est passé ; sans planification, depuis la dernière, si la source a son propre seuil",
     },
     Definition {
         rule: Rule::EmptyExport,

@@ -95,6 +95,7 @@ fn rejection_reasons() -> Vec<String> {
 fn hide_statement(function: &str) {
     postgres::hide_statement(match function {
         "add_source" => c"SELECT gn_harvest.add_source(***)",
+        "add_channel" => c"SELECT gn_harvest.add_channel(***)",
         _ => c"SELECT gn_harvest.set_credentials(***)",
     });
 }

@@ -14,13 +14,16 @@ mod resolve;
 mod upkeep;
 mod write;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::alert::Touched;
 use crate::error::Failure;
-use crate::mapping::{COLUMNS, Kind};
+use crate::mapping::{COLUMNS, Kind, column_index};
 use crate::postgres;
 use crate::record::{Batch, Lengths, Reason, Record, Value};
 use crate::run::Counts;
@@ -65,6 +68,8 @@ pub struct Synthese {
     warnings: Vec<String>,
     /// Why the dead letters that are written now were refused before, where that decides what they may replace.
     pub replayed: Option<Reason>,
+    /// Taxa and datasets of what was written.
+    pub touched: Rc<RefCell<Touched>>,
 }
 
 impl Synthese {
@@ -125,6 +130,7 @@ impl Synthese {
             heard: Heard::default(),
             warnings,
             replayed: None,
+            touched: Rc::default(),
         })
     }
 
@@ -201,7 +207,9 @@ impl Synthese {
     /// Deletes rows of this source, in the target and in the lineage. Returns how many went, and why one did not.
     pub fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {
         let id_source = self.id_source;
-        let (deleted, refused) = self.as_owner(|_| write::delete(id_source, ids))?;
+        let (deleted, refused) = self.as_owner(|synthese| {
+            write::delete(id_source, ids, &mut synthese.touched.borrow_mut())
+        })?;
         lineage::bury(self.source_id, self.run_id, &deleted)?;
         Ok((
             deleted.len(),
@@ -419,6 +427,7 @@ impl Synthese {
             self.id_source,
             &self.rules.protected,
             &changes,
+            &mut self.touched.borrow_mut(),
         )?;
         let new: Vec<&Observation> = sorted.new.iter().collect();
         let (inserted, refused_new) = write::insert(&self.referential, self.id_source, &new)?;
@@ -431,6 +440,12 @@ impl Synthese {
             .filter(|c| !refused_items.contains(&c.observation.item))
             .count()
             - updated.len()) as i64;
+        self.note_touched(
+            updated
+                .iter()
+                .map(|position| changes[*position].observation)
+                .chain(inserted.iter().map(|(position, _)| new[*position])),
+        );
         let placed_new = inserted.iter().map(|(position, id)| Placed {
             observation: new[*position],
             id_synthese: *id,
@@ -464,6 +479,18 @@ impl Synthese {
             Some((refused.item, rejection, refused.failure.sqlstate))
         });
         Ok((placed, refusals.collect()))
+    }
+
+    fn note_touched<'o>(&self, observations: impl Iterator<Item = &'o Observation>) {
+        let taxon = column_index("cd_nom");
+        let mut touched = self.touched.borrow_mut();
+        for observation in observations {
+            let cd_nom = match taxon.and_then(|index| observation.values.get(index)) {
+                Some(Value::Integer(number)) => Some(*number),
+                _ => None,
+            };
+            touched.note(cd_nom, Some(observation.id_dataset));
+        }
     }
 
     fn settle(
