@@ -241,29 +241,31 @@ CREATE FUNCTION gn_harvest.check_after_run(after_run text, owner name) RETURNS t
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    called record;
+    called    regprocedure;
+    schema    oid;
+    full_name text;
 BEGIN
     IF after_run IS NULL THEN
         RETURN NULL;
     END IF;
     BEGIN
-        SELECT p.oid, format('%I.%I', n.nspname, p.proname) AS name, n.oid AS schema INTO called
+        SELECT p.oid, n.oid, format('%I.%I', n.nspname, p.proname) INTO called, schema, full_name
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
         WHERE p.oid = to_regprocedure(after_run || '(jsonb)') AND p.prokind = 'f';
     EXCEPTION WHEN syntax_error OR invalid_name OR invalid_text_representation THEN
         called := NULL;
     END;
-    IF called.oid IS NULL THEN
+    IF called IS NULL THEN
         RAISE EXCEPTION 'there is no function %(jsonb)', after_run
             USING ERRCODE = 'undefined_function',
                   HINT = 'Give the schema and name of a function of one argument: after_run => ''public.refresh_atlas'' for CREATE FUNCTION public.refresh_atlas(event jsonb) RETURNS void ...';
     END IF;
     IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner)
-       AND NOT (has_function_privilege(owner, called.oid, 'EXECUTE') AND has_schema_privilege(owner, called.schema, 'USAGE')) THEN
-        RAISE EXCEPTION 'role "%", which owns the source, may not call %', owner, called.name
-            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT EXECUTE ON FUNCTION %s(jsonb) TO %I; and USAGE of its schema.', called.name, owner);
+       AND NOT (has_function_privilege(owner, called, 'EXECUTE') AND has_schema_privilege(owner, schema, 'USAGE')) THEN
+        RAISE EXCEPTION 'role "%", which owns the source, may not call %', owner, full_name
+            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT EXECUTE ON FUNCTION %s(jsonb) TO %I; and USAGE of its schema.', full_name, owner);
     END IF;
-    RETURN called.name;
+    RETURN full_name;
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.check_after_run(text, name) IS 'The function of that name, with its schema, or an error: there must be one that takes jsonb, and the owner must be allowed to call it.';

@@ -47,14 +47,20 @@ pub fn deliver(
         .hint("Drop the channel and add it again.")
     })?;
     postgres::as_role(owner, search_path, || {
-        let here = Spi::get_one::<bool>("SELECT to_regclass('gn_notifications.t_notifications') IS NOT NULL")?;
+        let here = Spi::get_one::<bool>(
+            "SELECT to_regclass('gn_notifications.t_notifications') IS NOT NULL",
+        )?;
         if here != Some(true) {
-            return Err(Failure::new("55000", "this database has no notifications of GeoNature")
-                .detail("There is no table gn_notifications.t_notifications.")
-                .hint("Use another kind of channel, or upgrade GeoNature."));
+            return Err(
+                Failure::new("55000", "this database has no notifications of GeoNature")
+                    .detail("There is no table gn_notifications.t_notifications.")
+                    .hint("Use another kind of channel, or upgrade GeoNature."),
+            );
         }
         let (found, missing) = Spi::connect(|client| -> Result<_, Failure> {
-            let row = client.select(ROLES, Some(1), &[roles.to_vec().into()])?.first();
+            let row = client
+                .select(ROLES, Some(1), &[roles.to_vec().into()])?
+                .first();
             Ok((
                 row.get::<Vec<i32>>(1)?.unwrap_or_default(),
                 row.get::<String>(2)?,
@@ -73,10 +79,17 @@ pub fn deliver(
         )?;
         Ok(())
     })
-    .map_err(|failure| match failure.sqlstate.as_str() {
+}
+
+/// With what PostgreSQL's own words leave out.
+pub fn explained(failure: Failure, channel: &Channel) -> Failure {
+    match failure.sqlstate.as_str() {
         "42501" => failure
-            .detail(format!("The bell is rung as role \"{}\", which owns the channel.", channel.owner))
+            .detail(format!(
+                "The bell is rung as role \"{}\", which owns the channel.",
+                channel.owner
+            ))
             .hint("GRANT it INSERT on gn_notifications.t_notifications with USAGE of its sequence, and SELECT on utilisateurs.t_roles and utilisateurs.cor_roles."),
         _ => failure,
-    })
+    }
 }

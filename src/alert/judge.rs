@@ -80,7 +80,11 @@ pub type Thresholds<'t> = &'t dyn Fn(Rule) -> Option<f64>;
 /// The verdicts of a run of any mode.
 pub fn judge(run: &RunFacts, threshold: Thresholds) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    if matches!(run.mode.as_str(), "full" | "incremental" | "reconcile") {
+    // One that fails early has not decided what it is: auto.
+    if matches!(
+        run.mode.as_str(),
+        "auto" | "full" | "incremental" | "reconcile"
+    ) {
         match run.status.as_str() {
             "succeeded" => succeeded(run, threshold, &mut verdicts),
             "failed" => failed(run, threshold, &mut verdicts),

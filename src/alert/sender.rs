@@ -180,7 +180,8 @@ fn deliver(parcel: &Parcel, search_path: &str) -> Result<(), Failure> {
         Way::Geonature { roles, link } => postgres::transaction(|| {
             let letter = letter(channel, &database, &parcel.events);
             bell::deliver(channel, roles, link.as_deref(), &letter, search_path)
-        }),
+        })
+        .map_err(|failure| bell::explained(failure, channel)),
         Way::Email(_) | Way::Webhook(_) => deliver_afar(parcel, database),
     }
 }

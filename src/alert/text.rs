@@ -203,8 +203,11 @@ fn tenth(number: f64, language: Language) -> String {
     language.choose(text.replace('.', ","), text)
 }
 
-/// Without line breaks and other control characters, which would end a header or forge a line.
+/// Without line breaks and other control characters, which would end a header or forge a line, and without those that
+/// turn the direction of what follows.
 pub fn one_line(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let text: String = text.chars().filter(|c| !turns(*c)).collect();
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
     words.join(" ")

@@ -1,8 +1,11 @@
 //! gn_harvest from outside: a real server, the installed extension, a simulated GeoNature over HTTP, answers in SQL.
 //! One file a behaviour; all share one cluster and each test has a database of its own.
 
+mod after_run;
+mod alerts;
 mod bare_server;
 mod cancel;
+mod channels;
 mod check_source;
 mod clocks;
 mod contract;
@@ -12,11 +15,13 @@ mod faults;
 mod harvest;
 mod identity;
 mod losses;
+mod mailbox;
 mod metadata;
 mod moving_source;
 mod people;
 mod politeness;
 mod readme;
+mod receiver;
 mod redirects;
 mod rejects;
 mod resume;
