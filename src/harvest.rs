@@ -12,13 +12,14 @@ use crate::deletion::{self, Means};
 use crate::error::Failure;
 use crate::fetch::Order;
 use crate::gather::{self, Seen};
-use crate::geonature::{Client, Stop, Traffic};
+use crate::geonature::{Client, Deletion, Stop, Traffic};
 use crate::reading::{self, Prepared, Reading};
 use crate::run;
 use crate::source::Source;
 use crate::synthese::{self, Synthese};
+use crate::target::Target;
 use crate::worker::Task;
-use crate::{check, postgres, probe, retry, settings, upkeep};
+use crate::{check, plan, postgres, probe, retry, settings, upkeep};
 
 /// What a worker has in hand.
 pub struct Session<'a> {
@@ -98,9 +99,12 @@ fn begin_and_do(
         "check" => check::run(&session),
         "retry" => retry::run(&session),
         "drop" => drop_data(&session),
-        _ => {
-            postgres::transaction(|| within_hours(&session.source)).and_then(|()| harvest(&session))
-        }
+        _ => postgres::transaction(|| within_hours(&session.source)).and_then(|()| {
+            match task.planned() {
+                Some(mode) => plan::run(session, mode),
+                None => harvest(&session),
+            }
+        }),
     };
     stop.set();
     result
@@ -161,15 +165,14 @@ fn harvest(session: &Session) -> Result<(), Failure> {
     })?;
     synthese.touched = Rc::clone(&session.findings.touched);
     upkeep::begin(session, &mut synthese)?;
-    phase(session, "harvesting", None)?;
-    let (seen, passes) = match reading.order {
-        Order::Windows { .. } => (gather::read(session, &reading, &mut synthese)?, 1),
-        Order::Pages { .. } => gather::read_until_still(session, &reading, &mut synthese)?,
-    };
+    let (seen, passes) = read(session, &reading, &mut synthese)?;
     upkeep::finish(session, &reading, &mut synthese)?;
     let deletion_watermark = delete(session, &reading, &seen, &mut synthese)?;
     postgres::transaction(|| conclude(session, &reading, &seen, passes, deletion_watermark))
 }
+
+/// What is said of an export without a record.
+pub const EMPTY: &str = "the export is empty: there is nothing to read; ask the partner whether its view and its filters are right";
 
 /// The export has no record at all, not even to tell its columns by. That is said, and the watermark stays where it is;
 /// nothing is deleted unless the run was to compare, and then only by someone's word.
@@ -182,10 +185,7 @@ fn empty_export(session: &Session, reconcile: bool) -> Result<(), Failure> {
             "UPDATE gn_harvest.run SET source_total = 0, total = 0 WHERE id = $1",
             &[run_id.into()],
         )?;
-        run::warn(
-            run_id,
-            "the export is empty: nothing was read; ask the partner whether its view and its filters are right",
-        )?;
+        run::warn(run_id, EMPTY)?;
         match reconcile {
             true => deletion::note_all(session),
             false => Ok(0),
@@ -201,18 +201,48 @@ fn empty_export(session: &Session, reconcile: bool) -> Result<(), Failure> {
     deletion::apply(session, &mut synthese)
 }
 
+/// Reads the records and writes them; how often it took to read them all.
+pub fn read(
+    session: &Session,
+    reading: &Reading,
+    target: &mut dyn Target,
+) -> Result<(Seen, usize), Failure> {
+    phase(session, "harvesting", None)?;
+    match reading.order {
+        Order::Windows { .. } => Ok((gather::read(session, reading, target)?, 1)),
+        Order::Pages { .. } => gather::read_until_still(session, reading, target),
+    }
+}
+
 /// Deletes here what the source has deleted; returns from when its log is asked next time.
 fn delete(
     session: &Session,
     reading: &Reading,
     seen: &Seen,
-    synthese: &mut Synthese,
+    target: &mut dyn Target,
 ) -> Result<Option<String>, Failure> {
-    let run_id = session.task.run_id;
     postgres::transaction(|| require_same_source(&session.source))?;
     let before = session.source.deletion_watermark.clone();
+    let Some(deletions) = find_deleted(session, reading, seen)? else {
+        return Ok(before);
+    };
+    deletion::apply(session, target)?;
+    let told = deletions.iter().map(|deletion| deletion.date.as_str());
+    Ok(deletion::latest(
+        told.chain(reading.watermark.as_deref())
+            .chain(before.as_deref()),
+    ))
+}
+
+/// Notes what the source has deleted, with what its log says; none when it tells nothing, or could not be asked.
+pub fn find_deleted(
+    session: &Session,
+    reading: &Reading,
+    seen: &Seen,
+) -> Result<Option<Vec<Deletion>>, Failure> {
+    let run_id = session.task.run_id;
     let deletions = match reading.means {
-        Means::None => return Ok(before),
+        Means::None => return Ok(None),
         Means::Comparison => None,
         Means::Log => deletion::read_log(session)?,
     };
@@ -233,18 +263,10 @@ fn delete(
         }
         (Some(deletions), false) => deletion::note_deleted(session, deletions, &seen.keys),
     })?;
-    if reading.means == Means::Log && deletions.is_none() {
-        return Ok(before);
-    }
-    deletion::apply(session, synthese)?;
-    let told = deletions
-        .iter()
-        .flatten()
-        .map(|deletion| deletion.date.as_str());
-    Ok(deletion::latest(
-        told.chain(reading.watermark.as_deref())
-            .chain(before.as_deref()),
-    ))
+    Ok(match reading.means {
+        Means::Log => deletions,
+        _ => Some(Vec::new()),
+    })
 }
 
 /// Removes what came from the source, and its row in gn_synthese.t_sources.
@@ -285,8 +307,8 @@ fn conclude(
             seen.greatest_total.map(|total| total as i64).into(),
         ],
     )?;
-    if reading.full {
-        say_what_does_not_add_up(session, reading, seen, passes)?;
+    for warning in what_does_not_add_up(session, reading, seen, passes)? {
+        run::warn(run_id, &warning)?;
     }
     if reading.full && !reading.resumed {
         synthese::forget_known(source.id, run_id)?;
@@ -324,19 +346,23 @@ fn require_same_source(source: &Source) -> Result<(), Failure> {
     }
 }
 
-fn say_what_does_not_add_up(
+/// What of a whole reading does not add up, in words.
+pub fn what_does_not_add_up(
     session: &Session,
     reading: &Reading,
     seen: &Seen,
     passes: usize,
-) -> Result<(), Failure> {
-    let run_id = session.task.run_id;
+) -> Result<Vec<String>, Failure> {
+    let mut said = Vec::new();
+    if !reading.full {
+        return Ok(said);
+    }
     let (fetched, repeated, hidden) = Spi::connect(|client| -> Result<(i64, i64, i64), Failure> {
         let row = client
             .select(
                 "SELECT fetched, repeated, hidden FROM gn_harvest.run WHERE id = $1",
                 Some(1),
-                &[run_id.into()],
+                &[session.task.run_id.into()],
             )?
             .first();
         Ok((
@@ -346,26 +372,19 @@ fn say_what_does_not_add_up(
         ))
     })?;
     if hidden > 0 {
-        run::warn(
-            run_id,
-            &format!(
-                "the source counts {hidden} records that it does not serve; a GeoJSON export leaves out those without geometry"
-            ),
-        )?;
+        said.push(format!(
+            "the source counts {hidden} records that it does not serve; a GeoJSON export leaves out those without geometry"
+        ));
     }
     if repeated > 0 {
-        run::warn(
-            run_id,
-            &format!("the export's view gave {repeated} records more than once"),
-        )?;
+        said.push(format!(
+            "the export's view gave {repeated} records more than once"
+        ));
     }
     if passes > 1 {
-        run::warn(
-            run_id,
-            &format!(
-                "the export has no numeric key and changed while it was read: it was read {passes} times"
-            ),
-        )?;
+        said.push(format!(
+            "the export has no numeric key and changed while it was read: it was read {passes} times"
+        ));
     }
     // The announced total is that of the whole export, whatever the source's filters leave of it.
     let least = match reading.filters.is_empty() {
@@ -373,13 +392,10 @@ fn say_what_does_not_add_up(
         false => 0,
     };
     if !reading.resumed && passes == 1 && fetched + hidden < least {
-        run::warn(
-            run_id,
-            &format!(
-                "the source announces {least} records and gave {}",
-                fetched + hidden
-            ),
-        )?;
+        said.push(format!(
+            "the source announces {least} records and gave {}",
+            fetched + hidden
+        ));
     }
-    Ok(())
+    Ok(said)
 }

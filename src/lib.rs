@@ -10,6 +10,7 @@ mod deletion;
 mod error;
 mod gather;
 mod harvest;
+mod plan;
 mod postgres;
 mod probe;
 mod reading;
@@ -18,6 +19,7 @@ mod run;
 mod settings;
 mod source;
 mod synthese;
+mod target;
 mod upkeep;
 mod worker;
 

@@ -42,7 +42,7 @@ pub struct Ended<'a> {
 /// At the very end of a run: calls the source's own function, judges the run, and has told what is to be told.
 /// Never fails the run: what goes wrong here goes to the log.
 pub fn after_run(ended: &Ended) {
-    if ended.task.is_check() {
+    if ended.task.is_check() || ended.task.planned().is_some() {
         return;
     }
     let run_id = ended.task.run_id;

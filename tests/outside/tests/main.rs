@@ -19,6 +19,7 @@ mod mailbox;
 mod metadata;
 mod moving_source;
 mod people;
+mod plan;
 mod politeness;
 mod readme;
 mod receiver;
