@@ -31,6 +31,9 @@ CREATE TABLE gn_harvest.source (
     create_persons       boolean     NOT NULL DEFAULT true,
     organisms_by_name    boolean     NOT NULL DEFAULT false,
     after_run            text,
+    schedule             text        NOT NULL DEFAULT 'manual',
+    reconcile_schedule   text,
+    schedule_jitter      interval    NOT NULL DEFAULT '0',
     enabled              boolean     NOT NULL DEFAULT true,
     owner                name        NOT NULL,
     created_at           timestamptz NOT NULL DEFAULT now(),
@@ -42,6 +45,9 @@ COMMENT ON COLUMN gn_harvest.source.metadata_mode IS 'full: frameworks, datasets
 COMMENT ON COLUMN gn_harvest.source.target_dataset IS 'unique_dataset_id of the local dataset that takes everything, in mode single_dataset.';
 COMMENT ON COLUMN gn_harvest.source.create_persons IS 'Whether persons that are not here are created; if not, they are left out of the actors.';
 COMMENT ON COLUMN gn_harvest.source.organisms_by_name IS 'Whether an organism whose UUID is unknown is the one that has exactly its name here.';
+COMMENT ON COLUMN gn_harvest.source.schedule IS 'When it runs by itself, in plain words or as a cron expression; manual: only when someone runs it.';
+COMMENT ON COLUMN gn_harvest.source.reconcile_schedule IS 'When it is reconciled by itself, written likewise; null: only when someone does.';
+COMMENT ON COLUMN gn_harvest.source.schedule_jitter IS 'Greatest time by which its scheduled runs begin later than their schedule says, another time each tick, so that sources do not all begin at once.';
 COMMENT ON COLUMN gn_harvest.source.id IS 'Number of the source.';
 COMMENT ON COLUMN gn_harvest.source.name IS 'Name, 1 to 63 characters; also that of its row in gn_synthese.t_sources.';
 COMMENT ON COLUMN gn_harvest.source.url IS 'Base address of the partner''s GeoNature. Credentials are for its host and are removed when it changes.';
@@ -58,7 +64,7 @@ COMMENT ON COLUMN gn_harvest.source.page_size IS 'Records asked for in one reque
 COMMENT ON COLUMN gn_harvest.source.uncapped_pages IS 'Asks with limit=0, which goes round the partner''s cap on pages: only if its administrator agrees.';
 COMMENT ON COLUMN gn_harvest.source.retry_budget IS 'Requests that a run may repeat after errors before it fails.';
 COMMENT ON COLUMN gn_harvest.source.look_back IS 'How far before the last change an incremental run asks again: more than a clock''s step and a long transaction of the partner.';
-COMMENT ON COLUMN gn_harvest.source.allowed_hours IS 'Hours of this server in which runs may work, such as 20:00-06:00; null: always.';
+COMMENT ON COLUMN gn_harvest.source.allowed_hours IS 'Hours of the day, in gn_harvest.timezone, in which runs may work, such as 20:00-06:00; null: always.';
 COMMENT ON COLUMN gn_harvest.source.pause_after_failures IS 'Failed runs in a row after which the source is paused.';
 COMMENT ON COLUMN gn_harvest.source.protected_columns IS 'Columns of gn_synthese.synthese that are written when an observation is new and never again.';
 COMMENT ON COLUMN gn_harvest.source.on_unknown_value IS 'What a code or label that is not in the local nomenclature becomes: default (that of the target), null, or reject (the record waits).';
@@ -87,9 +93,13 @@ CREATE TABLE gn_harvest.source_state (
     paused_reason        text,
     last_success_at      timestamptz,
     hook_run             bigint,
-    last_full_at         timestamptz
+    last_full_at         timestamptz,
+    ticks_settled_at      timestamptz NOT NULL DEFAULT now(),
+    reconciles_settled_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE gn_harvest.source_state IS 'What runs have learnt of a source: its row in gn_synthese.t_sources, its watermark (as the source wrote it), its columns, counts.';
+COMMENT ON COLUMN gn_harvest.source_state.ticks_settled_at IS 'Ticks of its schedule up to here are settled: run, or from before it had the schedule.';
+COMMENT ON COLUMN gn_harvest.source_state.reconciles_settled_at IS 'The same for its reconcile_schedule.';
 
 CREATE TABLE gn_harvest.credential (
     source_id integer PRIMARY KEY REFERENCES gn_harvest.source ON DELETE CASCADE,
@@ -201,6 +211,13 @@ BEGIN
         RAISE EXCEPTION 'look_back must be between 0 and 366 days'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.look_back),
                   HINT = 'The default is interval ''3 hours'': more than a daylight-saving step and a long transaction.';
+    END IF;
+    PERFORM gn_harvest.check_schedule('schedule', NEW.schedule);
+    PERFORM gn_harvest.check_schedule('reconcile_schedule', NEW.reconcile_schedule);
+    IF NEW.schedule_jitter NOT BETWEEN interval '0' AND interval '1 day' THEN
+        RAISE EXCEPTION 'schedule_jitter must be between 0 and 1 day'
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.schedule_jitter),
+                  HINT = 'Example: schedule_jitter => interval ''20 minutes''.';
     END IF;
     IF NEW.allowed_hours !~ '^([01]?\d|2[0-3]):[0-5]\d-([01]?\d|2[0-3]):[0-5]\d$' THEN
         RAISE EXCEPTION 'allowed_hours is not understood'

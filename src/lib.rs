@@ -6,21 +6,26 @@ use pgrx::prelude::*;
 mod alert;
 mod api;
 mod check;
+mod clock;
 mod deletion;
 mod error;
 mod gather;
 mod harvest;
+mod home;
+mod launcher;
 mod plan;
 mod postgres;
 mod probe;
 mod reading;
 mod retry;
 mod run;
+mod scheduler;
 mod settings;
 mod source;
 mod synthese;
 mod target;
 mod upkeep;
+mod visitor;
 mod worker;
 
 // Without PostgreSQL: compiled by tests/pure as well, which uses more of them than the extension does.
@@ -32,6 +37,8 @@ mod geonature;
 mod mapping;
 #[allow(dead_code, unused_imports)]
 mod record;
+#[allow(dead_code, unused_imports)]
+mod schedule;
 
 pg_module_magic!(name, version);
 
@@ -39,7 +46,7 @@ extension_sql_file!("../sql/language.sql", name = "language");
 extension_sql_file!(
     "../sql/source.sql",
     name = "source",
-    requires = ["source_functions"]
+    requires = ["source_functions", "schedule_functions"]
 );
 extension_sql_file!("../sql/run.sql", name = "run", requires = ["source"]);
 extension_sql_file!(
@@ -68,9 +75,21 @@ extension_sql_file!(
     requires = ["language", "source", "privileges", "alert_functions"]
 );
 extension_sql_file!(
+    "../sql/schedule.sql",
+    name = "schedule",
+    requires = ["language", "run", "schedule_functions"]
+);
+extension_sql_file!(
     "../sql/views.sql",
     name = "views",
-    requires = ["language", "run", "harvested", "rejected", "privileges"]
+    requires = [
+        "language",
+        "run",
+        "harvested",
+        "rejected",
+        "privileges",
+        "schedule"
+    ]
 );
 extension_sql_file!(
     "../sql/source_api.sql",
@@ -107,7 +126,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/alert_api.sql",
     name = "alert_api",
-    requires = ["alert", "views"]
+    requires = ["alert", "views", "schedule"]
 );
 extension_sql_file!(
     "../sql/channel_api.sql",
@@ -132,5 +151,9 @@ extension_sql_file!(
 /// Called once by each process that loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    postgres::note_loading();
     settings::register();
+    if postgres::is_preloaded() {
+        launcher::register();
+    }
 }

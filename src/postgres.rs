@@ -16,6 +16,12 @@ use pgrx::prelude::*;
 
 use crate::error::Failure;
 
+mod board;
+mod server;
+
+pub use board::*;
+pub use server::*;
+
 mod raw {
     // pgrx wraps these in guarded functions, which do not type-check as signal handlers.
     unsafe extern "C-unwind" {
@@ -438,7 +444,7 @@ fn receive<T>(receiver: &Receiver<T>, end: Option<Instant>) -> Result<T, Failure
         if end.is_some_and(|end| Instant::now() > end) {
             return Err(Failure::new("08006", "no answer in time"));
         }
-        match receiver.recv_timeout(Duration::from_millis(50)) {
+        match shown_as_waiting(|| receiver.recv_timeout(Duration::from_millis(50))) {
             Ok(value) => return Ok(value),
             Err(RecvTimeoutError::Timeout) => {
                 check_for_interrupts!();

@@ -56,12 +56,10 @@ pub fn after_run(ended: &Ended) {
 }
 
 /// What time alone changes: for whoever comes by now and then, such as the scheduler. Quick; sends nothing itself.
-#[allow(dead_code)]
-pub fn tick() {
-    if let Err(failure) = postgres::transaction(watch::look) {
-        pgrx::log!("gn_harvest: alerts that depend on time could not be looked at: {failure}");
-    }
+pub fn tick() -> Result<(), Failure> {
+    postgres::transaction(watch::look)?;
     have_sent();
+    Ok(())
 }
 
 /// Starts the sender when there is something to send. Without a free slot it waits for the next to come by.

@@ -16,10 +16,12 @@ use crate::settings;
 /// Events in one message; the others go in the next.
 const MOST: i64 = 500;
 
-/// Channels that have something to tell and may be tried now, healthy ones first.
+/// Channels that have something to tell and may be tried now, healthy ones first. A copy of a database tells nobody:
+/// the original does.
 const DUE: &str = "SELECT c.id
      FROM gn_harvest.channel c
-     WHERE EXISTS (SELECT FROM gn_harvest.outbox o
+     WHERE gn_harvest.is_at_home()
+       AND EXISTS (SELECT FROM gn_harvest.outbox o
                    WHERE o.channel_id = c.id AND o.sent_at IS NULL AND o.given_up_at IS NULL AND o.event <> 'test')
        AND coalesce(c.next_try_at <= clock_timestamp(), true)
        AND coalesce(c.last_sent_at + c.digest <= clock_timestamp(), true)

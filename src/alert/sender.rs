@@ -105,7 +105,9 @@ pub extern "C-unwind" fn gn_harvest_sender(_argument: pg_sys::Datum) {
     };
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
     let done = postgres::guarded(|| {
-        let search_path = postgres::transaction(worker::prepare_session)?;
+        let search_path = postgres::transaction(|| {
+            worker::prepare_session(&settings::LOCK_TIMEOUT.get().to_string())
+        })?;
         postgres::report_activity("gn_harvest: sending alerts");
         match errand {
             Errand::Test { channel_id, number } => send_test(channel_id, number, &search_path),

@@ -9,8 +9,17 @@ use super::rule::Rule;
 use super::{book, outbox};
 use crate::error::Failure;
 
-/// Looks at every source.
+/// Looks at every source, unless this is a copy of the database.
 pub fn look() -> Result<(), Failure> {
+    let here = Spi::connect(|client| -> Result<bool, Failure> {
+        let row = client
+            .select("SELECT gn_harvest.is_at_home()", Some(1), &[])?
+            .first();
+        Ok(row.get::<bool>(1)?.unwrap_or(false))
+    })?;
+    if !here {
+        return Ok(());
+    }
     look_for_late_data()?;
     look_at_decisions()?;
     outbox::give_up_old()

@@ -9,5 +9,7 @@ pub mod geonature;
 pub mod mapping;
 #[path = "../../../src/record/mod.rs"]
 pub mod record;
+#[path = "../../../src/schedule/mod.rs"]
+pub mod schedule;
 #[path = "../../../src/plan/tally.rs"]
 pub mod tally;
