@@ -186,13 +186,23 @@ fn explain(email: &Email, error: &Error) -> Failure {
         .hint(
             "Check the host name and tls; a private authority goes into ca_certificate => '...'.",
         ),
-        None if error.is_timeout() => failure("08006", format!("no answer from {server} in time"))
-            .hint("Check host, port and tls; gn_harvest.alert_timeout says how long it may take."),
+        None if error.is_timeout() || ran_out_of_time(error) => {
+            failure("08006", format!("no answer from {server} in time")).hint(
+                "Check host, port and tls; gn_harvest.alert_timeout says how long it may take.",
+            )
+        }
         None if error.is_client() => failure("38000", format!("{server} does not suit: {cause}"))
             .hint("Check login, password and tls with the mail server's administrator."),
         None => failure("08001", format!("no connection to {server}: {cause}"))
             .hint("Check host, port and tls; what waits goes out when the server answers again."),
     }
+}
+
+/// A read that takes too long is a refusal of the system's, not yet of the library's.
+fn ran_out_of_time(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    let late = |error: &std::io::Error| matches!(error.kind(), TimedOut | WouldBlock);
+    error.downcast_ref().is_some_and(late) || error.source().is_some_and(ran_out_of_time)
 }
 
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {

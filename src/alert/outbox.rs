@@ -197,11 +197,20 @@ fn told(failure: &Failure) -> String {
 
 /// What could not be told for days is told no more: that is noted.
 pub fn give_up_old() -> Result<(), Failure> {
-    Spi::run_with_args(
-        "UPDATE gn_harvest.outbox SET given_up_at = clock_timestamp()
+    const OLD: &str = "SELECT id FROM gn_harvest.outbox
          WHERE sent_at IS NULL AND given_up_at IS NULL AND attempts > 0
-           AND created_at < clock_timestamp() - $1 * interval '1 day'",
-        &[settings::GIVE_UP_AFTER.get().into()],
-    )?;
+           AND created_at < clock_timestamp() - $1 * interval '1 day'";
+    let days = settings::GIVE_UP_AFTER.get();
+    let any = Spi::connect(|client| -> Result<bool, Failure> {
+        Ok(!client.select(OLD, Some(1), &[days.into()])?.is_empty())
+    })?;
+    if any {
+        Spi::run_with_args(
+            &format!(
+                "UPDATE gn_harvest.outbox SET given_up_at = clock_timestamp() WHERE id IN ({OLD})"
+            ),
+            &[days.into()],
+        )?;
+    }
     Ok(())
 }

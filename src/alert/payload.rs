@@ -12,7 +12,7 @@ const NOTIFY_LIMIT: usize = 8_000;
 /// What receivers take of a text, in UTF-16 units, with room to spare.
 const MATTERMOST_LIMIT: usize = 15_000;
 const SLACK_LIMIT: usize = 30_000;
-const TEAMS_LIMIT: usize = 15_000;
+const TEAMS_LIMIT: usize = 8_000;
 const TELEGRAM_LIMIT: usize = 4_000;
 const BELL_LIMIT: usize = 20_000;
 

@@ -571,3 +571,54 @@ fn two_sessions_that_raise_the_same_alert_open_one() {
     });
     assert_eq!(open(&database), "run_failed:160");
 }
+
+#[test]
+fn late_data_are_said_by_the_schedule_and_its_grace() {
+    let cluster = gn_harvest_outside::Cluster::temporary(&[("gn_harvest.clock", "")]);
+    let database = cluster.database();
+    let partner = partner(20);
+    add_source(
+        &database,
+        "cen",
+        &partner,
+        3,
+        "schedule => 'daily 03:00', reconcile_schedule => 'monthly 1 03:00'",
+    );
+    run_well(&database, "cen", "auto");
+    database.run("UPDATE gn_harvest.source_state SET last_success_at = '2026-11-24 03:10'");
+    database.run("ALTER TABLE gn_harvest.source DISABLE TRIGGER USER; UPDATE gn_harvest.source SET altered_at = '2026-01-01'; ALTER TABLE gn_harvest.source ENABLE TRIGGER USER");
+    let look_at = |time: &str| {
+        database.run(&format!("ALTER SYSTEM SET gn_harvest.clock = '{time}'"));
+        database.run("SELECT pg_reload_conf()");
+        database.wait_until(
+            60,
+            &format!("SELECT gn_harvest.clock() = '{time}'::timestamptz"),
+        );
+        look(&database);
+        open(&database)
+    };
+    // Promised for the 25th at three; the grace is a day.
+    assert_eq!(look_at("2026-11-26 02:59:00+00"), "");
+    assert_eq!(look_at("2026-11-26 03:01:00+00"), "data_late:1");
+    database.run("SELECT gn_harvest.set_alert_rule('cen', 'data_late', threshold => 30)");
+    assert_eq!(look_at("2026-11-26 03:01:00+00"), "");
+    // What was altered lately has promised nothing yet.
+    database.run("UPDATE gn_harvest.source SET altered_at = now()");
+    database.run("SELECT gn_harvest.set_alert_rule('cen', 'data_late', threshold => 0)");
+    assert_eq!(look_at("2026-11-25 00:00:00+00"), "");
+}
+
+#[test]
+fn a_copy_of_a_database_tells_nobody_until_its_schedules_are_resumed() {
+    let database = cluster().database();
+    database.run("SELECT gn_harvest.add_source('cen', 'https://geonature.example.org', 3, schedule => 'daily 03:00')");
+    database.run("SELECT gn_harvest.add_channel('x', 'notify', listen => 'x')");
+    database.run(
+        "SELECT gn_harvest.raise_alert(id, NULL, 'run_failed', '{}', NULL) FROM gn_harvest.source",
+    );
+    database.run("UPDATE gn_harvest.home SET place = '{\"elsewhere\": true}'");
+    let sent = "SELECT sent FROM gn_harvest.send_alerts()";
+    assert_eq!(database.number(sent), 0);
+    database.run("SELECT gn_harvest.resume_schedules()");
+    assert_eq!(database.number(sent), 1);
+}
