@@ -212,8 +212,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.look_back),
                   HINT = 'The default is interval ''3 hours'': more than a daylight-saving step and a long transaction.';
     END IF;
-    PERFORM gn_harvest.check_schedule('schedule', NEW.schedule);
-    PERFORM gn_harvest.check_schedule('reconcile_schedule', NEW.reconcile_schedule);
+    NEW.schedule := gn_harvest.normalise_schedule('schedule', NEW.schedule);
+    NEW.reconcile_schedule := nullif(gn_harvest.normalise_schedule('reconcile_schedule', NEW.reconcile_schedule), 'manual');
     IF NEW.schedule_jitter NOT BETWEEN interval '0' AND interval '1 day' THEN
         RAISE EXCEPTION 'schedule_jitter must be between 0 and 1 day'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.schedule_jitter),

@@ -153,7 +153,7 @@ extension_sql_file!(
 pub extern "C-unwind" fn _PG_init() {
     postgres::note_loading();
     settings::register();
-    if postgres::is_preloaded() {
+    if postgres::is_preloaded() && !postgres::is_being_upgraded() {
         launcher::register();
     }
 }

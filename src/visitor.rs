@@ -13,9 +13,11 @@ const VISITOR_TYPE: &str = "gn_harvest visitor";
 /// For a lock of ours that someone holds; the next visit tries again.
 const LOCK_TIMEOUT: &str = "1s";
 
+type Chore = fn() -> Result<(), Failure>;
+
 /// What is done at each visit, in this order. One that fails does not stop the next.
-const CHORES: &[(&str, fn() -> Result<(), Failure>)] = &[
-    ("home", home::follow_promotion),
+const CHORES: &[(&str, Chore)] = &[
+    ("home", home::settle),
     ("schedule", scheduler::run_due),
     ("alerts", alert::tick),
 ];

@@ -1,6 +1,5 @@
 //! Rules of alerts: each opens one alert for its source, sees it again, and resolves it when the cause is gone.
 
-use geonature_simulator::{Fault, Route, Rule, Simulator};
 use gn_harvest_outside::Database;
 use serde_json::json;
 
@@ -30,18 +29,6 @@ fn message(database: &Database, rule: &str, language: &str) -> String {
 /// What the scheduler would do when it comes by.
 fn look(database: &Database) {
     database.run("SELECT gn_harvest.send_alerts()");
-}
-
-fn breakdown(partner: &Simulator) {
-    partner.add_fault(Rule::always(
-        Route::Export,
-        Fault::Status {
-            status: 500,
-            retry_after: None,
-            retry_after_date: None,
-            json: false,
-        },
-    ));
 }
 
 #[test]

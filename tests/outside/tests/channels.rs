@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use geonature_simulator::{Fault, Route, Rule, Simulator};
 use gn_harvest_outside::{Database, rows};
 use postgres::fallible_iterator::FallibleIterator;
 
@@ -58,18 +57,6 @@ fn test(database: &Database, channel: &str) -> String {
     ));
     let parts = ["worked", "error", "hint"].map(|column| text(&row, column).to_owned());
     parts.join(" | ")
-}
-
-fn breakdown(partner: &Simulator) {
-    partner.add_fault(Rule::always(
-        Route::Export,
-        Fault::Status {
-            status: 500,
-            retry_after: None,
-            retry_after_date: None,
-            json: false,
-        },
-    ));
 }
 
 #[test]

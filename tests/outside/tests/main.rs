@@ -20,6 +20,7 @@ mod mailbox;
 mod metadata;
 mod moving_source;
 mod people;
+mod pg_cron;
 mod plan;
 mod politeness;
 mod readme;

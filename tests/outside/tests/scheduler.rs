@@ -202,6 +202,25 @@ fn a_source_has_one_run_at_a_time_and_what_became_due_meanwhile_runs_after_it() 
 }
 
 #[test]
+fn two_workers_for_one_tick_make_one_run() {
+    let cluster = scheduling(&[]);
+    let database = cluster.database();
+    let partner = partner(20);
+    add_source(&database, "cen", &partner, 3, "schedule => 'daily 03:00'");
+    // Workers stand before this table, before they have taken the source; the visitor does not need it.
+    let mut session = database.connect();
+    session
+        .batch_execute("BEGIN; LOCK TABLE gn_harvest.credential IN ACCESS EXCLUSIVE MODE")
+        .expect("a lock");
+    make_due(&database, "cen");
+    database.wait_until(60, "SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'gn_harvest run' AND wait_event_type = 'Lock'");
+    session.batch_execute("COMMIT").expect("the end of it");
+    wait_for_runs(&database, "cen", "succeeded", 1);
+    wait_for_visits(&database, 3);
+    assert_eq!(runs(&database, "cen"), 1);
+}
+
+#[test]
 fn paused_sources_and_allowed_hours_are_respected() {
     let cluster = scheduling(&[]);
     let database = cluster.database();
@@ -326,4 +345,36 @@ fn a_month_passes_in_a_moment() {
             );
         }
     }
+}
+
+#[test]
+fn the_time_zone_is_that_of_the_server_whatever_a_session_or_a_database_has_set() {
+    let cluster = scheduling(&[
+        ("gn_harvest.timezone", ""),
+        ("timezone", "Indian/Reunion"),
+        ("log_timezone", "UTC"),
+    ]);
+    let database = cluster.database();
+    database.run(&format!(
+        "ALTER DATABASE {} SET timezone = 'America/Martinique'",
+        database.name
+    ));
+    wait_for_visits(&database, 0);
+    let next =
+        "SELECT gn_harvest.next_tick('daily 03:00', '2026-03-01 00:00+00') AT TIME ZONE 'UTC'";
+    assert_eq!(database.value(next), "2026-03-01 23:00:00");
+    set(&cluster, "gn_harvest.timezone", "Europe/Paris");
+    until(60, "the other time zone", || {
+        database.value(next) == "2026-03-01 02:00:00"
+    });
+    let error = database.error("ALTER SYSTEM SET gn_harvest.timezone = 'Europe/Pari'");
+    assert!(
+        error.starts_with("22023: ") && error.contains("HINT: Give a name such as 'Europe/Paris'"),
+        "{error}"
+    );
+    let error = database.error("SET gn_harvest.clock = 'noon'");
+    assert!(
+        error.starts_with("22023: ") && error.contains("HINT: "),
+        "{error}"
+    );
 }
