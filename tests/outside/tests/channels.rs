@@ -1050,3 +1050,44 @@ fn a_channel_is_checked_argument_by_argument_and_hides_its_statement() {
         Some("1")
     );
 }
+
+#[test]
+fn the_scheduler_looks_for_late_data_and_has_alerts_sent() {
+    let cluster = gn_harvest_outside::Cluster::temporary(&[
+        ("shared_preload_libraries", "gn_harvest"),
+        ("gn_harvest.naptime", "1s"),
+    ]);
+    let database = cluster.database();
+    quiet_source(&database, "cen");
+    let receiver = Receiver::start();
+    database.run(&format!(
+        "SELECT gn_harvest.add_channel('equipe', 'webhook', url => '{}')",
+        receiver.url("/x")
+    ));
+    database.run("UPDATE gn_harvest.source_state SET last_success_at = '2026-03-01 08:05'");
+    database.run("SELECT gn_harvest.set_alert_rule('cen', 'data_late', threshold => 1)");
+    until(120, "the scheduler has told that data are late", || {
+        !receiver.requests().is_empty()
+    });
+    let told = &receiver.requests()[0].body["alerts"][0];
+    assert_eq!(told["rule"], "data_late");
+    // Visits with nothing to do cost no transaction number.
+    database.wait_until(
+        60,
+        "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type LIKE 'gn_harvest alerts%'",
+    );
+    database.run("UPDATE gn_harvest.alert SET resolved_at = now(); SELECT gn_harvest.set_alert_rule('cen', 'data_late')");
+    let visits = "SELECT gn_harvest.last_visit()";
+    let next_visit = || {
+        let before = database.value(visits);
+        until(60, "another visit", || database.value(visits) != before);
+    };
+    next_visit();
+    let before = database.value("SELECT pg_snapshot_xmax(pg_current_snapshot())");
+    next_visit();
+    next_visit();
+    assert_eq!(
+        database.value("SELECT pg_snapshot_xmax(pg_current_snapshot())"),
+        before
+    );
+}
