@@ -11,13 +11,15 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA gn_harvest TO %I', role);
     EXECUTE format('GRANT SELECT ON gn_harvest.run_history, gn_harvest.run_progress, gn_harvest.source_status,
         gn_harvest.scheduler_status, gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict,
-        gn_harvest.metadata_review, gn_harvest.harvested_record TO %I', role);
+        gn_harvest.metadata_review, gn_harvest.harvested_record, gn_harvest.open_alert, gn_harvest.alert_history,
+        gn_harvest.channel_status, gn_harvest.alert_delivery TO %I', role);
     -- Views check the functions that they call against who reads them.
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.visible_source(name), gn_harvest.sees_everything(name),
         gn_harvest.working_source(), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text),
         gn_harvest.frequency(text, text), gn_harvest.frequency_in(text, text, boolean), gn_harvest.schedule_obstacle(),
         gn_harvest.next_tick(text, timestamptz), gn_harvest.scheduler_facts(), gn_harvest.obstacle_advice(text, boolean),
         gn_harvest.next_run(integer, text, text, double precision, text, timestamptz, timestamptz, text, timestamptz),
+        gn_harvest.alert_text(text, text, boolean), gn_harvest.channel_target(text, jsonb),
         gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]),
         gn_harvest.visible_record_source(name), gn_harvest.record_columns,
         gn_harvest.record_view_query, gn_harvest.replaceable_view, gn_harvest.create_record_view TO %I', role);
@@ -46,7 +48,9 @@ BEGIN
         gn_harvest.cancel, gn_harvest.is_running, gn_harvest.wait_for,
         gn_harvest.map_value, gn_harvest.unmap_value, gn_harvest.map_field,
         gn_harvest.map_dataset, gn_harvest.unmap_dataset,
-        gn_harvest.target_columns, gn_harvest.field_columns, gn_harvest.mappable_columns, gn_harvest.rejection_reasons TO %I', role);
+        gn_harvest.target_columns, gn_harvest.field_columns, gn_harvest.mappable_columns, gn_harvest.rejection_reasons,
+        gn_harvest.alert_rules, gn_harvest.set_alert_rule, gn_harvest.acknowledge_alert,
+        gn_harvest.add_channel, gn_harvest.drop_channel, gn_harvest.test_channel, gn_harvest.send_alerts TO %I', role);
     -- adopt_gn2pg reads as its caller: what it is made of is the caller's to call.
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.adopt_gn2pg, gn_harvest.hide_statement, gn_harvest.check_gn2pg, gn_harvest.gn2pg_layout,
         gn_harvest.gn2pg_parameters, gn_harvest.gn2pg_filters, gn_harvest.gn2pg_names, gn_harvest.gn2pg_sources, gn_harvest.gn2pg_page,

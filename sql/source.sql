@@ -31,6 +31,7 @@ CREATE TABLE gn_harvest.source (
     target_dataset       uuid,
     create_persons       boolean     NOT NULL DEFAULT true,
     organisms_by_name    boolean     NOT NULL DEFAULT false,
+    after_run            text,
     schedule             text        NOT NULL DEFAULT 'manual',
     reconcile_schedule   text,
     schedule_jitter      interval    NOT NULL DEFAULT '0',
@@ -74,6 +75,7 @@ COMMENT ON COLUMN gn_harvest.source.max_loss IS 'Deletions, in percent of the ob
 COMMENT ON COLUMN gn_harvest.source.priority IS 'Rank among sources, for run_all and for on_uuid_conflict priority; the lower number comes first.';
 COMMENT ON COLUMN gn_harvest.source.contract IS 'What a change of the export''s columns does: warn (the run says it), freeze (the run fails), evolve (nothing).';
 COMMENT ON COLUMN gn_harvest.source.ca_certificate IS 'Certificate in PEM of an authority to trust besides those of the system.';
+COMMENT ON COLUMN gn_harvest.source.after_run IS 'Function of the owner''s, taking jsonb, that is called after a run that has changed something: schema and name.';
 COMMENT ON COLUMN gn_harvest.source.enabled IS 'Whether it may be run; pause_source and resume_source.';
 COMMENT ON COLUMN gn_harvest.source.created_at IS 'When it was added.';
 COMMENT ON COLUMN gn_harvest.source.altered_at IS 'When it was last altered.';
@@ -92,6 +94,7 @@ CREATE TABLE gn_harvest.source_state (
     consecutive_failures integer     NOT NULL DEFAULT 0,
     paused_reason        text,
     last_success_at      timestamptz,
+    hook_run             bigint,
     last_full_at         timestamptz,
     ticks_settled_at      timestamptz NOT NULL DEFAULT now(),
     reconciles_settled_at timestamptz NOT NULL DEFAULT now()
@@ -265,6 +268,40 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.check_source_settings() IS 'Trigger: checks every setting of a source and says what would be right.';
+
+-- Not in the trigger either: a dump may bring the function after the source. Returns schema and name.
+CREATE FUNCTION gn_harvest.check_after_run(after_run text, owner name) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    called    regprocedure;
+    schema    oid;
+    full_name text;
+BEGIN
+    IF after_run IS NULL THEN
+        RETURN NULL;
+    END IF;
+    BEGIN
+        SELECT p.oid, n.oid, format('%I.%I', n.nspname, p.proname) INTO called, schema, full_name
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE p.oid = to_regprocedure(after_run || '(jsonb)') AND p.prokind = 'f';
+    EXCEPTION WHEN syntax_error OR invalid_name OR invalid_text_representation THEN
+        called := NULL;
+    END;
+    IF called IS NULL THEN
+        RAISE EXCEPTION 'there is no function %(jsonb)', after_run
+            USING ERRCODE = 'undefined_function',
+                  HINT = 'Give the schema and name of a function of one argument: after_run => ''public.refresh_atlas'' for CREATE FUNCTION public.refresh_atlas(event jsonb) RETURNS void ...';
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner)
+       AND NOT (has_function_privilege(owner, called, 'EXECUTE') AND has_schema_privilege(owner, schema, 'USAGE')) THEN
+        RAISE EXCEPTION 'role "%", which owns the source, may not call %', owner, full_name
+            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT EXECUTE ON FUNCTION %s(jsonb) TO %I; and USAGE of its schema.', full_name, owner);
+    END IF;
+    RETURN full_name;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.check_after_run(text, name) IS 'The function of that name, with its schema, or an error: there must be one that takes jsonb, and the owner must be allowed to call it.';
 
 -- Not in the trigger: a dump is restored also where its roles do not exist yet.
 CREATE FUNCTION gn_harvest.check_owner(owner name) RETURNS void

@@ -34,6 +34,7 @@ CREATE FUNCTION gn_harvest.add_source(
     target_dataset       uuid     DEFAULT NULL,
     create_persons       boolean  DEFAULT NULL,
     organisms_by_name    boolean  DEFAULT NULL,
+    after_run            text     DEFAULT NULL,
     schedule             text     DEFAULT NULL,
     reconcile_schedule   text     DEFAULT NULL,
     schedule_jitter      interval DEFAULT NULL,
@@ -72,7 +73,7 @@ BEGIN
         'contract', contract, 'ca_certificate', ca_certificate,
         'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
         'organisms_by_name', organisms_by_name,
-        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter))
+        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     -- Records that stayed when a source of this name was dropped are under its number: the source takes it again.
@@ -102,19 +103,28 @@ DECLARE
     wanted gn_harvest.source := jsonb_populate_record(base, settings);
     result gn_harvest.source;
 BEGIN
+    IF (wanted.after_run, wanted.owner) IS DISTINCT FROM (base.after_run, base.owner) THEN
+        wanted.after_run := gn_harvest.check_after_run(wanted.after_run, wanted.owner);
+    END IF;
     UPDATE gn_harvest.source s
     SET (name, url, export_id, metadata_export_id, target, organism, organism_uuid, format, filters, key_column, date_column,
          connections, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
          protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
-         create_persons, organisms_by_name, schedule, reconcile_schedule, schedule_jitter, owner)
+         create_persons, organisms_by_name, after_run, schedule, reconcile_schedule, schedule_jitter, owner)
       = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.target, wanted.organism, wanted.organism_uuid, wanted.format,
          wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.page_size, wanted.uncapped_pages,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
          wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
-         wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name,
+         wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name, wanted.after_run,
          wanted.schedule, wanted.reconcile_schedule, wanted.schedule_jitter, wanted.owner)
     WHERE s.id = base.id
     RETURNING s.* INTO result;
+    -- A function is told of what comes after it was named.
+    IF wanted.after_run IS DISTINCT FROM base.after_run THEN
+        UPDATE gn_harvest.source_state st SET hook_run = (SELECT max(r.id) FROM gn_harvest.run r WHERE r.source_id = base.id)
+        WHERE st.source_id = base.id;
+        PERFORM gn_harvest.clear_alert(base.id, NULL, '{hook_failed}', false);
+    END IF;
     PERFORM gn_harvest.begin_schedules(base, result);
     RETURN result;
 END
@@ -185,6 +195,7 @@ CREATE FUNCTION gn_harvest.alter_source(
     target_dataset       uuid     DEFAULT NULL,
     create_persons       boolean  DEFAULT NULL,
     organisms_by_name    boolean  DEFAULT NULL,
+    after_run            text     DEFAULT NULL,
     schedule             text     DEFAULT NULL,
     reconcile_schedule   text     DEFAULT NULL,
     schedule_jitter      interval DEFAULT NULL,
@@ -200,11 +211,11 @@ DECLARE
     refused  text;
 BEGIN
     SELECT c INTO refused FROM unnest(clear) c
-    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,reconcile_schedule,ca_certificate,target_dataset}'::text[]) IS NOT TRUE LIMIT 1;
+    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run}'::text[]) IS NOT TRUE LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" can not be cleared', refused
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, reconcile_schedule, ca_certificate, target_dataset.';
+                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run.';
     END IF;
     PERFORM gn_harvest.check_owner(alter_source.owner);
     settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
@@ -219,7 +230,7 @@ BEGIN
         'contract', contract, 'ca_certificate', ca_certificate,
         'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
         'organisms_by_name', organisms_by_name,
-        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter))
+        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     IF new_name <> before.name AND EXISTS (SELECT FROM gn_harvest.source s WHERE s.name = new_name) THEN
@@ -303,6 +314,7 @@ BEGIN
     SET paused_reason = NULL, consecutive_failures = 0,
         ticks_settled_at = gn_harvest.clock(), reconciles_settled_at = gn_harvest.clock()
     WHERE st.source_id = resumed.id;
+    PERFORM gn_harvest.clear_alert(resumed.id, NULL, '{source_paused}', true);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.resume_source(text) IS 'Lets a paused source run again, and forgets its failures in a row.';

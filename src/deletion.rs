@@ -257,9 +257,12 @@ pub fn figures(session: &Session) -> Result<(i64, i64), Failure> {
 pub fn guard(session: &Session, missing: i64, held: i64, mode: &str) -> Result<(), Failure> {
     let source = &session.source;
     let share = missing as f64 * 100.0 / held.max(1) as f64;
-    if session.task.allow_loss || share <= source.max_loss {
+    // All that is held, because the export is empty, is never little.
+    let bearable = share <= source.max_loss && !session.findings.empty.get();
+    if session.task.allow_loss || bearable {
         return Ok(());
     }
+    session.findings.missing.set(Some(missing));
     let name = source.name.replace('\'', "''");
     Err(Failure::new(LOSS_GUARD, format!("source \"{}\" no longer has {missing} of the {held} observations that came from it: nothing was deleted", source.name))
         .detail(format!("That is {share:.1} %, and max_loss of the source is {} %. What is new or changed has been written.", source.max_loss))

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::alert::{self, Findings};
 use crate::deletion::{self, Means};
 use crate::error::Failure;
 use crate::fetch::Order;
 use crate::gather::{self, Seen};
 use crate::geonature::{Client, Deletion, Stop, Traffic};
-use crate::reading::{self, Reading};
+use crate::reading::{self, Prepared, Reading};
 use crate::run;
 use crate::schedule::Hours;
 use crate::source::Source;
@@ -28,6 +29,8 @@ pub struct Session<'a> {
     pub search_path: &'a str,
     pub client: Client,
     pub traffic: Arc<Traffic>,
+    /// What its end has to know besides its row.
+    pub findings: &'a Findings,
 }
 
 /// Does a task and writes how it ended. Never fails: what can't be written goes to the log.
@@ -48,8 +51,10 @@ pub fn work(task: &Task, search_path: &str) {
     };
     let (name, owner) = (source.name.clone(), source.owner.clone());
     let traffic = Arc::new(Traffic::new());
-    let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic))
-        .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
+    let findings = Findings::default();
+    let outcome =
+        postgres::guarded(|| begin_and_do(task, source, search_path, &traffic, &findings))
+            .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
     let mut written = postgres::transaction(|| run::end(task, &outcome, Some(&traffic)));
     if written.as_ref().is_err_and(Failure::is_cancel) {
         // Cancelled once more: there is nothing left to cancel.
@@ -63,6 +68,12 @@ pub fn work(task: &Task, search_path: &str) {
             task.run_id
         );
     }
+    alert::after_run(&alert::Ended {
+        task,
+        search_path,
+        failure: outcome.as_ref().err(),
+        findings: &findings,
+    });
 }
 
 fn begin_and_do(
@@ -70,6 +81,7 @@ fn begin_and_do(
     source: Source,
     search_path: &str,
     traffic: &Arc<Traffic>,
+    findings: &Findings,
 ) -> Result<(), Failure> {
     let stop = Arc::new(Stop::new());
     let client = probe::client(&source, traffic, &stop)?;
@@ -81,6 +93,7 @@ fn begin_and_do(
         search_path,
         client,
         traffic: Arc::clone(traffic),
+        findings,
     };
     let result = match task.mode.as_str() {
         "check" => check::run(&session),
@@ -97,12 +110,16 @@ fn begin_and_do(
     result
 }
 
-fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {
-    Spi::get_one_with_args::<pg_sys::Oid>(
+/// A role by its name.
+pub fn role(name: &str) -> Result<Option<pg_sys::Oid>, Failure> {
+    Ok(Spi::get_one_with_args::<pg_sys::Oid>(
         "SELECT max(oid) FROM pg_roles WHERE rolname = $1",
-        &[source.owner.as_str().into()],
-    )?
-    .ok_or_else(|| {
+        &[name.into()],
+    )?)
+}
+
+pub fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {
+    role(&source.owner)?.ok_or_else(|| {
         Failure::new(
             "42704",
             format!(
@@ -129,7 +146,10 @@ pub fn within_hours(source: &Source) -> Result<(), Failure> {
 
 fn harvest(session: &Session) -> Result<(), Failure> {
     phase(session, "asking the source", None)?;
-    let reading = reading::prepare(session)?;
+    let reading = match reading::prepare(session)? {
+        Prepared::Reading(reading) => *reading,
+        Prepared::Empty { reconcile } => return empty_export(session, reconcile),
+    };
     let mut opened = postgres::transaction(|| {
         // Its target can not be changed any more: alter_source sees that the source is being harvested.
         require_same_source(&session.source)?;
@@ -146,6 +166,33 @@ fn harvest(session: &Session) -> Result<(), Failure> {
     postgres::transaction(|| opened.tell())?;
     let deletion_watermark = delete(session, &reading, &seen, opened.target())?;
     postgres::transaction(|| conclude(session, &reading, &seen, passes, deletion_watermark))
+}
+
+/// What is said of an export without a record.
+pub const EMPTY: &str = "the export is empty: there is nothing to read; ask the partner whether its view and its filters are right";
+
+/// The export has no record at all, not even to tell its columns by. That is said, and the watermark stays where it is;
+/// nothing is deleted unless the run was to compare, and then only by someone's word.
+fn empty_export(session: &Session, reconcile: bool) -> Result<(), Failure> {
+    session.findings.empty.set(true);
+    let run_id = session.task.run_id;
+    let held = postgres::transaction(|| {
+        require_same_source(&session.source)?;
+        Spi::run_with_args(
+            "UPDATE gn_harvest.run SET source_total = 0, total = 0 WHERE id = $1",
+            &[run_id.into()],
+        )?;
+        run::warn(run_id, EMPTY)?;
+        match reconcile {
+            true => deletion::note_all(session),
+            false => Ok(0),
+        }
+    })?;
+    if held == 0 {
+        return Ok(());
+    }
+    let mut opened = postgres::transaction(|| Opened::open(session))?;
+    deletion::apply(session, opened.target())
 }
 
 /// Reads the records and writes them; how often it took to read them all.

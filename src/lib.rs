@@ -3,6 +3,7 @@
 
 use pgrx::prelude::*;
 
+mod alert;
 mod api;
 mod check;
 mod clock;
@@ -70,6 +71,11 @@ extension_sql_file!(
     requires = ["source"]
 );
 extension_sql_file!(
+    "../sql/alert.sql",
+    name = "alert",
+    requires = ["language", "source", "privileges", "alert_functions"]
+);
+extension_sql_file!(
     "../sql/schedule.sql",
     name = "schedule",
     requires = ["language", "run", "schedule_functions"]
@@ -105,7 +111,8 @@ extension_sql_file!(
         "harvested",
         "record",
         "run_functions",
-        "run_api"
+        "run_api",
+        "alert_api"
     ]
 );
 extension_sql_file!(
@@ -134,6 +141,16 @@ extension_sql_file!(
     requires = ["source_api", "run_api"]
 );
 extension_sql_file!(
+    "../sql/alert_api.sql",
+    name = "alert_api",
+    requires = ["alert", "views", "schedule"]
+);
+extension_sql_file!(
+    "../sql/channel_api.sql",
+    name = "channel_api",
+    requires = ["alert_api"]
+);
+extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
     requires = [
@@ -143,7 +160,9 @@ extension_sql_file!(
         "rejected_api",
         "record_api",
         "run_api",
-        "gn2pg"
+        "gn2pg",
+        "alert_api",
+        "channel_api"
     ],
     finalize
 );

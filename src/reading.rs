@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
+use crate::alert::ColumnChange;
 use crate::deletion::{self, Means};
 use crate::error::Failure;
 use crate::fetch::Order;
 use crate::harvest::Session;
 use crate::mapping::{FieldMapping, Layout};
 use crate::run::{self, Unfinished};
-use crate::source::{Contract, Source};
+use crate::source::Contract;
 use crate::{postgres, probe, record};
 
 const PAGES_PER_SLICE: i64 = 20;
@@ -45,19 +46,34 @@ impl Reading {
     }
 }
 
+/// What there is to read.
+pub enum Prepared {
+    Reading(Box<Reading>),
+    /// The export has no record.
+    Empty {
+        reconcile: bool,
+    },
+}
+
 /// Asks the source what there is to read.
-pub fn prepare(session: &Session) -> Result<Reading, Failure> {
+pub fn prepare(session: &Session) -> Result<Prepared, Failure> {
     let mappings = postgres::transaction(|| session.source.field_mappings())?;
     let fingerprint = session.source.fingerprint(&mappings);
-    let reading = match decide_mode(session, &fingerprint)? {
+    let (reading, reconcile) = match decide_mode(session, &fingerprint)? {
         Mode::Full {
             reconcile,
             unfinished,
-        } => prepare_full(session, &mappings, reconcile, unfinished)?,
-        Mode::Incremental => prepare_incremental(session, &mappings)?,
+        } => (
+            prepare_full(session, &mappings, reconcile, unfinished)?,
+            reconcile,
+        ),
+        Mode::Incremental => (prepare_incremental(session, &mappings)?, false),
+    };
+    let Some(reading) = reading else {
+        return Ok(Prepared::Empty { reconcile });
     };
     probe::require_usable(&session.source, &reading.layout)?;
-    Ok(reading)
+    Ok(Prepared::Reading(Box::new(reading)))
 }
 
 enum Mode {
@@ -122,12 +138,12 @@ fn prepare_full(
     mappings: &[FieldMapping],
     reconcile: bool,
     unfinished: Option<Unfinished>,
-) -> Result<Reading, Failure> {
+) -> Result<Option<Reading>, Failure> {
     let (source, client) = (&session.source, &session.client);
     let sample = probe::sample(client, source)?;
     let items: Vec<&str> = sample.items().collect();
     if items.is_empty() {
-        return Err(empty_export(source));
+        return Ok(None);
     }
     let layout = probe::layout(source, mappings, &items, sample.geojson)?;
     let clock = sample.server_date.unwrap_or_else(Utc::now);
@@ -174,7 +190,7 @@ fn prepare_full(
         }
     };
     let means = deletion::means(session, reconcile, &layout);
-    Ok(Reading {
+    Ok(Some(Reading {
         layout,
         order,
         filters: source.filters(),
@@ -184,7 +200,7 @@ fn prepare_full(
         means,
         since: None,
         clock,
-    })
+    }))
 }
 
 /// Page numbers mean nothing to a later run: nothing of this one can be taken up.
@@ -203,12 +219,6 @@ fn begin_anew(session: &Session) -> Result<(), Failure> {
         None => run::forget_slices(session.source.id),
         Some(_) => Ok(()),
     }
-}
-
-fn empty_export(source: &Source) -> Failure {
-    Failure::new("02000", format!("the export of source \"{}\" is empty", source.name))
-        .detail("It has no record, so there is nothing to tell its columns by.")
-        .hint("Ask the partner whether its view and its filters are right; SELECT * FROM gn_harvest.check_source(...) shows what was asked.")
 }
 
 /// Cuts the export's keys into slices; returns the width of the first window.
@@ -232,7 +242,10 @@ fn cut_keys(session: &Session, layout: &Layout, total: Option<i64>) -> Result<i6
         .max(page))
 }
 
-fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<Reading, Failure> {
+fn prepare_incremental(
+    session: &Session,
+    mappings: &[FieldMapping],
+) -> Result<Option<Reading>, Failure> {
     let (source, client) = (&session.source, &session.client);
     let (Some(watermark), Some(column)) = (&source.watermark, &source.watermark_column) else {
         return Err(Failure::new("55000", "the source has no watermark")
@@ -249,7 +262,7 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
     let sample = probe::sample(client, source)?;
     let items: Vec<&str> = sample.items().collect();
     if items.is_empty() {
-        return Err(empty_export(source));
+        return Ok(None);
     }
     let layout = probe::layout(source, mappings, &items, sample.geojson)?;
     let clock = sample.server_date.unwrap_or_else(Utc::now);
@@ -278,7 +291,7 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
         later.as_deref(),
     )?;
     let means = deletion::means(session, false, &layout);
-    Ok(Reading {
+    Ok(Some(Reading {
         layout,
         order,
         filters,
@@ -288,7 +301,7 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
         resumed: false,
         since: Some(since),
         clock,
-    })
+    }))
 }
 
 fn announce(
@@ -334,34 +347,47 @@ pub fn changed_columns(session: &Session, layout: &Layout) -> Result<Option<Stri
     else {
         return Ok(None);
     };
+    let changes = ColumnChange {
+        frozen: session.source.contract == Contract::Freeze,
+        ..changes
+    };
+    let words = in_words(&changes);
+    if session.source.contract != Contract::Evolve {
+        session.findings.columns.replace(Some(changes));
+    }
     match session.source.contract {
         Contract::Evolve => Ok(None),
         Contract::Warn => Ok(Some(format!(
-            "the columns of the export have changed: {changes}"
+            "the columns of the export have changed: {words}"
         ))),
         Contract::Freeze => {
             let name = session.source.name.replace('\'', "''");
             Err(Failure::new("42703", "the columns of the export have changed")
-                .detail(format!("{changes}."))
+                .detail(format!("{words}."))
                 .hint(format!("Ask the partner. SELECT gn_harvest.accept_columns('{name}'); agrees to them.")))
         }
     }
 }
 
-/// What has gone and what is new, in words; none when nothing is.
-fn difference(before: &[String], now: &[String]) -> Option<String> {
-    let list = |names: &[String], others: &[String]| -> String {
-        names
-            .iter()
-            .filter(|name| !others.contains(name))
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
+/// What has gone and what is new; none when nothing is.
+fn difference(before: &[String], now: &[String]) -> Option<ColumnChange> {
+    let list = |names: &[String], others: &[String]| -> Vec<String> {
+        let missing = names.iter().filter(|name| !others.contains(name));
+        missing.cloned().collect()
     };
-    let parts: Vec<String> = [("gone", list(before, now)), ("new", list(now, before))]
+    let change = ColumnChange {
+        gone: list(before, now),
+        new: list(now, before),
+        frozen: false,
+    };
+    (change != ColumnChange::default()).then_some(change)
+}
+
+fn in_words(change: &ColumnChange) -> String {
+    let parts: Vec<String> = [("gone", &change.gone), ("new", &change.new)]
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
-        .map(|(word, names)| format!("{word}: {names}"))
+        .map(|(word, names)| format!("{word}: {}", names.join(", ")))
         .collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+    parts.join("; ")
 }

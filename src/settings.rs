@@ -12,6 +12,9 @@ pub static REQUEST_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(120);
 pub static MAX_BODY: GucSetting<i32> = GucSetting::<i32>::new(64);
 pub static LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 pub static BATCH_SIZE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
+pub static ALERT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30);
+pub static GIVE_UP_AFTER: GucSetting<i32> = GucSetting::<i32>::new(7);
+pub static HOOK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(600);
 pub static USER_AGENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 pub static NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(60);
@@ -61,6 +64,30 @@ pub fn register() {
             1,
             86_400_000,
             GucFlags::UNIT_MS,
+        ),
+        (
+            c"gn_harvest.alert_timeout",
+            c"Time that one message to a mail server or webhook may take.",
+            &ALERT_TIMEOUT,
+            1,
+            300,
+            GucFlags::UNIT_S,
+        ),
+        (
+            c"gn_harvest.alert_give_up_after",
+            c"Days after which an alert that could not be told is told no more.",
+            &GIVE_UP_AFTER,
+            1,
+            365,
+            GucFlags::default(),
+        ),
+        (
+            c"gn_harvest.after_run_timeout",
+            c"Time that a source's function after_run may take.",
+            &HOOK_TIMEOUT,
+            1,
+            86_400,
+            GucFlags::UNIT_S,
         ),
         (
             c"gn_harvest.batch_size",
@@ -138,6 +165,14 @@ pub fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
 
 pub fn lock_timeout() -> std::time::Duration {
     std::time::Duration::from_millis(LOCK_TIMEOUT.get() as u64)
+}
+
+pub fn alert_timeout() -> std::time::Duration {
+    std::time::Duration::from_secs(ALERT_TIMEOUT.get() as u64)
+}
+
+pub fn hook_timeout() -> std::time::Duration {
+    std::time::Duration::from_secs(HOOK_TIMEOUT.get() as u64)
 }
 
 /// The User-Agent of requests.

@@ -1,6 +1,7 @@
 //! Where the records of a run go, as the reading of an export, its deletions and its dead letters see it.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::error::Failure;
@@ -52,7 +53,9 @@ impl Opened {
         let (source, run_id) = (&session.source, session.task.run_id);
         match source.target {
             TargetKind::Synthese => {
-                let synthese = Synthese::open(source, run_id, session.owner, session.search_path)?;
+                let mut synthese =
+                    Synthese::open(source, run_id, session.owner, session.search_path)?;
+                synthese.touched = Rc::clone(&session.findings.touched);
                 Ok(Opened::Synthese(Box::new(synthese)))
             }
             TargetKind::Records => Ok(Opened::Records(Records::open(source, run_id)?)),

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Failure;
-use crate::{home, postgres, scheduler, worker};
+use crate::{alert, home, postgres, scheduler, worker};
 
 const VISITOR_TYPE: &str = "gn_harvest visitor";
 /// For a lock of ours that someone holds; the next visit tries again.
@@ -16,7 +16,11 @@ const LOCK_TIMEOUT: &str = "1s";
 type Chore = fn() -> Result<(), Failure>;
 
 /// What is done at each visit, in this order. One that fails does not stop the next.
-const CHORES: &[(&str, Chore)] = &[("home", home::settle), ("schedule", scheduler::run_due)];
+const CHORES: &[(&str, Chore)] = &[
+    ("home", home::settle),
+    ("schedule", scheduler::run_due),
+    ("alerts", alert::tick),
+];
 
 /// Starts a visitor; the error is that no worker slot is free.
 pub fn start(database: &postgres::Visitable) -> Result<DynamicBackgroundWorker, Failure> {

@@ -135,6 +135,34 @@ pub fn run(task: &Task, wait: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Starts a worker that is told `extra`.
+pub fn launch(kind: &str, function: &str, extra: &str) -> Result<DynamicBackgroundWorker, Failure> {
+    BackgroundWorkerBuilder::new("gn_harvest")
+        .set_type(kind)
+        .set_library("gn_harvest")
+        .set_function(function)
+        .set_extra(extra)
+        .set_notify_pid(postgres::own_pid())
+        .enable_spi_access()
+        .load_dynamic()
+        .map_err(|_| no_slot())
+}
+
+/// Waits until a worker has ended; gives it up when the caller gives up waiting.
+pub fn follow(worker: DynamicBackgroundWorker) -> Result<(), Failure> {
+    let mut running = Running(Some(worker));
+    while let Some(worker) = &running.0 {
+        match worker.pid() {
+            Err(BackgroundWorkerStatus::Stopped) => running.0 = None,
+            Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted) => {
+                postgres::wait_latch(Duration::from_secs(1));
+            }
+            Err(_) => return Err(Failure::new("57P02", "the server is going down")),
+        }
+    }
+    Ok(())
+}
+
 /// Why a worker can't be started.
 pub fn no_slot() -> Failure {
     Failure::new("53000", "no background worker slot is free")
@@ -151,15 +179,7 @@ pub fn start(task: &Task) -> Result<DynamicBackgroundWorker, Failure> {
             "the name of the role is too long for a worker",
         ));
     }
-    BackgroundWorkerBuilder::new("gn_harvest")
-        .set_type(WORKER_TYPE)
-        .set_library("gn_harvest")
-        .set_function("gn_harvest_worker")
-        .set_extra(&extra)
-        .set_notify_pid(postgres::own_pid())
-        .enable_spi_access()
-        .load_dynamic()
-        .map_err(|_| no_slot())
+    launch(WORKER_TYPE, "gn_harvest_worker", &extra)
 }
 
 fn is_begun(run_id: i64) -> Result<bool, Failure> {

@@ -1,5 +1,6 @@
 //! The functions of the SQL surface that need Rust: thin, without logic. The others are in sql/*_api.sql.
 
+mod alert;
 mod run;
 mod schedule;
 mod source;

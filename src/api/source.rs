@@ -96,6 +96,7 @@ fn hide_statement(function: &str) {
     postgres::hide_statement(match function {
         "add_source" => c"SELECT gn_harvest.add_source(***)",
         "adopt_gn2pg" => c"SELECT gn_harvest.adopt_gn2pg(***)",
+        "add_channel" => c"SELECT gn_harvest.add_channel(***)",
         _ => c"SELECT gn_harvest.set_credentials(***)",
     });
 }

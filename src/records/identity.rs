@@ -9,6 +9,7 @@ use super::gather::Kept;
 use super::write::Change;
 use crate::error::Failure;
 use crate::record::Reason;
+use crate::synthese::planned;
 use crate::synthese::rejects::are_two;
 
 /// What becomes of a record.
@@ -60,6 +61,7 @@ impl Known {
         source_id: i32,
         run_id: i64,
         by_uuid: bool,
+        plans: bool,
         kept: &[Kept],
     ) -> Result<Self, Failure> {
         let numbers: Vec<i64> = kept.iter().filter_map(|k| k.key_number).collect();
@@ -98,8 +100,38 @@ impl Known {
                     false => known.lost.extend(line.key),
                 }
             }
-            Ok(known)
-        })
+            Ok::<(), Failure>(())
+        })?;
+        if plans {
+            known.correct(by_uuid, kept)?;
+        }
+        Ok(known)
+    }
+
+    /// Puts what a plan would have changed so far in the place of what is here.
+    fn correct(&mut self, by_uuid: bool, kept: &[Kept]) -> Result<(), Failure> {
+        let keys = kept.iter().map(|k| k.key.clone()).collect();
+        let uuids = kept.iter().filter(|_| by_uuid).filter_map(Kept::uuid);
+        let lines = self.by_key.values().chain(self.by_uuid.values().flatten());
+        let ids = lines.map(|line| line.id).collect();
+        for row in planned::rows(keys, uuids.collect(), ids)? {
+            self.by_key.retain(|_, line| line.id != row.id);
+            for lines in self.by_uuid.values_mut() {
+                lines.retain(|line| line.id != row.id);
+            }
+            if let Some(key) = &row.key {
+                self.lost.remove(key);
+            }
+            self.note(Line {
+                id: row.id,
+                key: row.key,
+                uuid: row.uuid,
+                item_hash: row.attributes_hash,
+                geometry_hash: row.geometry_hash,
+                last_run: self.run_id,
+            });
+        }
+        Ok(())
     }
 
     fn note(&mut self, line: Line) {

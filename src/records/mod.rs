@@ -4,6 +4,7 @@
 
 mod gather;
 mod identity;
+mod planner;
 mod write;
 
 use std::collections::HashSet;
@@ -20,6 +21,7 @@ use crate::synthese::rejects::{self, DeadLetter};
 use crate::target::{Parsed, Reader, Target};
 use gather::{Gathered, Kept};
 use identity::{Decision, Known};
+pub use planner::RecordsPlanner;
 use write::Change;
 
 /// The target of a run.
@@ -30,6 +32,8 @@ pub struct Records {
     by_uuid: bool,
     has_rejects: bool,
     replayed: Option<Reason>,
+    /// Nothing is written: what would be is kept in mind.
+    plans: bool,
     flaws: Flaws,
 }
 
@@ -58,22 +62,26 @@ impl Records {
             by_uuid: source.key_column.is_none(),
             has_rejects: rejects::any(source.id)?,
             replayed: None,
+            plans: false,
             flaws: Flaws::default(),
         })
     }
 
     /// Says how many records are here without the geometry that their item has.
     pub fn tell_flaws(&mut self) -> Result<(), Failure> {
-        let Flaws { records, first } = std::mem::take(&mut self.flaws);
-        match first {
+        match self.flaws_in_words() {
             None => Ok(()),
-            Some(first) => run::warn(
-                self.run_id,
-                &format!(
-                    "{records} records are here without geometry, theirs could not be read: {first}"
-                ),
-            ),
+            Some(text) => run::warn(self.run_id, &text),
         }
+    }
+
+    fn flaws_in_words(&mut self) -> Option<String> {
+        let Flaws { records, first } = std::mem::take(&mut self.flaws);
+        first.map(|first| {
+            format!(
+                "{records} records are here without geometry, theirs could not be read: {first}"
+            )
+        })
     }
 
     fn note_flaws(&mut self, kept: &[Kept]) {
@@ -93,7 +101,7 @@ impl Records {
         letters: &mut Vec<DeadLetter<'i>>,
         counts: &mut Counts,
     ) -> Result<Sorted<'k, 'i>, Failure> {
-        let mut known = Known::read(self.source_id, self.run_id, self.by_uuid, kept)?;
+        let mut known = Known::read(self.source_id, self.run_id, self.by_uuid, self.plans, kept)?;
         let mut sorted = Sorted::default();
         for kept in kept {
             match known.decide(kept, self.replayed) {

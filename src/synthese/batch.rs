@@ -13,7 +13,8 @@ use super::resolve::{Observation, Unknown};
 use super::write::{self, Change};
 use super::{Synthese, gather};
 use crate::error::Failure;
-use crate::record::{self, Batch, Reason, Rejection};
+use crate::mapping::column_index;
+use crate::record::{self, Batch, Reason, Rejection, Value};
 use crate::run::Counts;
 use crate::target::{Parsed, Reader, Target};
 
@@ -103,7 +104,9 @@ impl Target for Synthese {
 
     fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {
         let id_source = self.id_source;
-        let (deleted, refused) = self.as_owner(|_| write::delete(id_source, ids))?;
+        let (deleted, refused) = self.as_owner(|synthese| {
+            write::delete(id_source, ids, &mut synthese.touched.borrow_mut())
+        })?;
         lineage::bury(self.source_id, self.run_id, &deleted)?;
         Ok((
             deleted.len(),
@@ -219,6 +222,7 @@ impl Synthese {
             self.id_source,
             &self.rules.protected,
             &changes,
+            &mut self.touched.borrow_mut(),
         )?;
         let new: Vec<&Observation> = sorted.new.iter().collect();
         let (inserted, refused_new) = write::insert(&self.referential, self.id_source, &new)?;
@@ -231,6 +235,12 @@ impl Synthese {
             .filter(|c| !refused_items.contains(&c.observation.item))
             .count()
             - updated.len()) as i64;
+        self.note_touched(
+            updated
+                .iter()
+                .map(|position| changes[*position].observation)
+                .chain(inserted.iter().map(|(position, _)| new[*position])),
+        );
         let placed_new = inserted.iter().map(|(position, id)| Placed {
             observation: new[*position],
             id_synthese: *id,
@@ -264,6 +274,18 @@ impl Synthese {
             Some((refused.item, rejection, refused.failure.sqlstate))
         });
         Ok((placed, refusals.collect()))
+    }
+
+    fn note_touched<'o>(&self, observations: impl Iterator<Item = &'o Observation>) {
+        let taxon = column_index("cd_nom");
+        let mut touched = self.touched.borrow_mut();
+        for observation in observations {
+            let cd_nom = match taxon.and_then(|index| observation.values.get(index)) {
+                Some(Value::Integer(number)) => Some(*number),
+                _ => None,
+            };
+            touched.note(cd_nom, Some(observation.id_dataset));
+        }
     }
 
     fn settle(

@@ -17,11 +17,14 @@ mod resolve;
 mod upkeep;
 pub mod write;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::alert::Touched;
 use crate::error::Failure;
 use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
@@ -59,6 +62,8 @@ pub struct Synthese {
     warnings: Vec<String>,
     /// Why the dead letters that are written now were refused before, where that decides what they may replace.
     replayed: Option<Reason>,
+    /// Taxa and datasets of what was written.
+    pub touched: Rc<RefCell<Touched>>,
 }
 
 impl Synthese {
@@ -134,6 +139,7 @@ impl Synthese {
             heard: Heard::default(),
             warnings,
             replayed: None,
+            touched: Rc::default(),
         };
         Ok((synthese, former))
     }

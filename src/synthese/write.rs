@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use super::columns::{Written, arguments, rows_sql, written};
 use super::referential::Referential;
 use super::resolve::Observation;
+use crate::alert::Touched;
 use crate::error::Failure;
 use crate::mapping::{COLUMNS, column_index};
 use crate::postgres;
@@ -128,10 +129,11 @@ pub fn update(
     id_source: i32,
     protected: &[bool],
     changes: &[Change],
+    touched: &mut Touched,
 ) -> Result<(Vec<usize>, Vec<Refused>), Failure> {
     let mut updated = Vec::new();
     let mut refused = Vec::new();
-    for differences in differences(referential, id_source, protected, changes)? {
+    for differences in differences(referential, id_source, protected, changes, touched)? {
         for (difference, group) in group_by_cost(differences) {
             let set: Vec<Change> = group.iter().map(|position| changes[*position]).collect();
             let statement = update_sql(referential, &difference);
@@ -152,6 +154,7 @@ pub fn differences(
     id_source: i32,
     protected: &[bool],
     changes: &[Change],
+    touched: &mut Touched,
 ) -> Result<Vec<Vec<(usize, Difference)>>, Failure> {
     let mut by_absent: BTreeMap<(u128, bool), Vec<usize>> = BTreeMap::new();
     for (position, change) in changes.iter().enumerate() {
@@ -164,7 +167,14 @@ pub fn differences(
         let columns = written(referential, absent, fills, |index| {
             !COLUMNS[index].insert_only && !protected[index]
         });
-        compare(referential, &columns, id_source, changes, &positions)
+        compare(
+            referential,
+            &columns,
+            id_source,
+            changes,
+            &positions,
+            touched,
+        )
     });
     groups.collect()
 }
@@ -176,6 +186,7 @@ fn compare(
     id_source: i32,
     changes: &[Change],
     positions: &[usize],
+    touched: &mut Touched,
 ) -> Result<Vec<(usize, Difference)>, Failure> {
     let tests: Vec<String> = columns
         .iter()
@@ -189,7 +200,8 @@ fn compare(
         })
         .collect();
     let statement = format!(
-        "SELECT n.ord::int, array_remove(ARRAY[{}]::int[], NULL), s.the_geom_4326::bytea IS DISTINCT FROM g.geom::bytea
+        "SELECT n.ord::int, array_remove(ARRAY[{}]::int[], NULL), s.the_geom_4326::bytea IS DISTINCT FROM g.geom::bytea,
+                s.cd_nom, s.id_dataset
          FROM {}
          JOIN gn_synthese.synthese s ON s.id_synthese = n.id, LATERAL (SELECT {}.ST_GeomFromWKB(n.wkb, 4326)) g(geom)",
         tests.join(", "),
@@ -218,6 +230,8 @@ fn compare(
                 geometry: row.get::<bool>(3)?.unwrap_or(false),
             };
             if difference.geometry || !difference.columns.is_empty() {
+                // What they were: an atlas has to forget them there.
+                touched.note(row.get::<i32>(4)?, row.get::<i32>(5)?);
                 differences.push((position, difference));
             }
         }
@@ -339,15 +353,26 @@ fn update_part(
 }
 
 /// Deletes rows of a source; returns those that are gone, those that someone else had deleted before included.
-pub fn delete(id_source: i32, ids: &[i64]) -> Result<(Vec<i64>, Vec<Refused>), Failure> {
+pub fn delete(
+    id_source: i32,
+    ids: &[i64],
+    touched: &mut Touched,
+) -> Result<(Vec<i64>, Vec<Refused>), Failure> {
     let mut deleted = Vec::with_capacity(ids.len());
     let mut refused = Vec::new();
     halve(0, ids, &mut refused, &mut |_, part| {
         let numbers: Vec<i32> = part.iter().map(|id| *id as i32).collect();
-        Spi::run_with_args(
-            "DELETE FROM gn_synthese.synthese WHERE id_synthese = ANY ($1) AND id_source = $2",
-            &[numbers.into(), id_source.into()],
-        )?;
+        Spi::connect_mut(|client| -> Result<(), Failure> {
+            for row in client.update(
+                "DELETE FROM gn_synthese.synthese WHERE id_synthese = ANY ($1) AND id_source = $2
+                 RETURNING cd_nom, id_dataset",
+                None,
+                &[numbers.into(), id_source.into()],
+            )? {
+                touched.note(row.get::<i32>(1)?, row.get::<i32>(2)?);
+            }
+            Ok(())
+        })?;
         deleted.extend_from_slice(part);
         Ok(())
     })?;

@@ -3,9 +3,12 @@
 
 mod adopt;
 mod adopt_refused;
+mod after_run;
+mod alerts;
 mod any_export;
 mod bare_server;
 mod cancel;
+mod channels;
 mod check_source;
 mod clocks;
 mod clockwork;
@@ -17,6 +20,7 @@ mod gn2pg;
 mod harvest;
 mod identity;
 mod losses;
+mod mailbox;
 mod metadata;
 mod moving_source;
 mod people;
@@ -24,6 +28,7 @@ mod pg_cron;
 mod plan;
 mod politeness;
 mod readme;
+mod receiver;
 mod record_views;
 mod records;
 mod redirects;

@@ -120,6 +120,49 @@ fn the_readme_lists_every_reason_code() {
 }
 
 #[test]
+fn the_readme_lists_every_rule_and_argument_of_channels() {
+    let database = cluster().database();
+    let row = |rule: &gn_harvest_outside::Row| {
+        let threshold = text(rule, "threshold");
+        let threshold = match text(rule, "unit").split(' ').next() {
+            Some("") | None => String::new(),
+            Some("percent") => format!("{threshold} %"),
+            Some(_) => threshold.to_owned(),
+        };
+        format!(
+            "| `{}` | {} | {threshold}",
+            text(rule, "rule"),
+            text(rule, "severity")
+        )
+    };
+    let rules = database.rows("SELECT * FROM gn_harvest.alert_rules()");
+    assert_eq!(rules.len(), quoted_rows("### Rules of alerts"));
+    for rule in &rules {
+        assert!(README.contains(&row(rule)), "{}", row(rule));
+    }
+    let listed = quoted_in("### Channels");
+    let arguments =
+        "SELECT unnest(proargnames) FROM pg_proc WHERE oid = 'gn_harvest.add_channel'::regproc";
+    for argument in set(&database, arguments) {
+        let known = ["name", "kind"].contains(&argument.as_str());
+        assert!(
+            known || listed.contains(argument.as_str()),
+            "add_channel({argument})"
+        );
+    }
+}
+
+/// Rows of the table under a title whose first cell is in back quotes.
+fn quoted_rows(title: &str) -> usize {
+    let part = README
+        .split_once(&format!("\n{title}\n"))
+        .expect("the part")
+        .1;
+    let part = part.split_once("\n#").map_or(part, |(part, _)| part);
+    part.lines().filter(|line| line.starts_with("| `")).count()
+}
+
+#[test]
 fn the_readme_lists_every_setting() {
     let database = cluster().database();
     let mut session = database.connect();
@@ -157,7 +200,9 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         .filter_map(|call| call.split('(').next())
         .collect();
     let internal = [
+        "alert_text",
         "begin_gn2pg",
+        "channel_target",
         "caller",
         "check_gn2pg",
         "check_gn2pg_known",

@@ -359,3 +359,14 @@ pub fn pour(database: &Database, copy: &Database) {
         String::from_utf8_lossy(&restored.stderr)
     );
 }
+
+/// The partner answers every question about its exports with HTTP 500, until its faults are cleared.
+pub fn breakdown(partner: &Simulator) {
+    let fault = Fault::Status {
+        status: 500,
+        retry_after: None,
+        retry_after_date: None,
+        json: false,
+    };
+    partner.add_fault(Rule::always(Route::Export, fault));
+}

@@ -551,9 +551,21 @@ fn a_dump_restores_sources_history_lineage_and_decisions_and_the_next_run_finds_
     run_well(&database, "L''Aulne – été", "auto");
     run_well(&database, "L''Aulne – été", "auto");
 
+    database.run("SELECT gn_harvest.add_channel('mail', 'email', host => 'smtp.example.org', login => 'sinp', password => 'l''été', sender => 'sinp@example.org', recipients => '{a@example.org}', sources => '{L''Aulne – été}')");
+    database.run("SELECT gn_harvest.set_alert_rule('L''Aulne – été', 'failing', threshold => 7); SELECT gn_harvest.raise_alert(id, NULL, 'failing', '{\"failures\": 8}', 1) FROM gn_harvest.source; SELECT gn_harvest.acknowledge_alert(max(id), 'vu') FROM gn_harvest.open_alert");
+
     let copy = cluster().empty_database();
     pour(&database, &copy);
     let same = [
+        "SELECT string_agg(c::text, ' ') FROM gn_harvest.channel c",
+        "SELECT string_agg(c::text, ' ') FROM gn_harvest.channel_secret c",
+        "SELECT string_agg(r::text, ' ') FROM gn_harvest.alert_rule r",
+        "SELECT string_agg(a::text, ' ' ORDER BY id) FROM gn_harvest.alert a",
+        "SELECT string_agg(o::text, ' ' ORDER BY id) FROM gn_harvest.outbox o",
+        "SELECT string_agg(message || acknowledge_note, ' ') FROM gn_harvest.open_alert",
+        "SELECT last_value FROM gn_harvest.alert_id_seq",
+        "SELECT last_value FROM gn_harvest.outbox_id_seq",
+        "SELECT last_value FROM gn_harvest.channel_id_seq",
         "SELECT count(*) FROM gn_synthese.synthese",
         "SELECT md5(string_agg(h::text, ' ' ORDER BY key_number)) FROM gn_harvest.harvested h",
         "SELECT string_agg(r::text, ' ' ORDER BY id) FROM gn_harvest.run r",
@@ -593,5 +605,5 @@ fn a_dump_restores_sources_history_lineage_and_decisions_and_the_next_run_finds_
         copy.number("SELECT id FROM gn_harvest.source WHERE name = 'second'"),
         database.number("SELECT max(id) + 1 FROM gn_harvest.source")
     );
-    assert_eq!(copy.value("SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE tgrelid = 'gn_harvest.source'::regclass AND NOT tgisinternal"), "check_source_settings");
+    assert_eq!(copy.value("SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'gn_harvest.source'::regclass AND NOT tgisinternal"), "check_source_settings close_alerts");
 }
