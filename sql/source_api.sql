@@ -298,6 +298,7 @@ BEGIN
         FROM gn_harvest.source_state st WHERE st.source_id = dropped.id AND st.id_source IS NOT NULL;
     END IF;
     DELETE FROM gn_harvest.source s WHERE s.id = dropped.id;
+    PERFORM gn_harvest.fold_tally(dropped.id);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.drop_source(text, boolean) IS 'Disconnects a source: its settings, secrets, mappings and rejected records go. What it brought stays in the target, with its lineage, so that a source of the same name takes it back; delete_data => true removes it from the target, in batches.';

@@ -207,8 +207,6 @@ fn delete(
 
 /// Removes what came from the source, and its row in gn_synthese.t_sources.
 fn drop_data(session: &Session) -> Result<(), Failure> {
-    let total = postgres::transaction(|| deletion::note_all(session))?;
-    phase(session, "deleting", Some(total))?;
     let mut synthese = postgres::transaction(|| {
         Synthese::open(
             &session.source,
@@ -217,6 +215,9 @@ fn drop_data(session: &Session) -> Result<(), Failure> {
             session.search_path,
         )
     })?;
+    // Only now: a source that came back has taken its lineage back.
+    let total = postgres::transaction(|| deletion::note_all(session))?;
+    phase(session, "deleting", Some(total))?;
     deletion::apply(session, &mut synthese)?;
     postgres::transaction(|| synthese.leave())
 }

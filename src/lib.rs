@@ -51,6 +51,11 @@ extension_sql_file!(
     requires = ["source"]
 );
 extension_sql_file!(
+    "../sql/tally.sql",
+    name = "tally",
+    requires = ["harvested", "rejected"]
+);
+extension_sql_file!(
     "../sql/metadata.sql",
     name = "metadata",
     requires = ["source"]
@@ -63,12 +68,17 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/views.sql",
     name = "views",
-    requires = ["language", "run", "harvested", "rejected", "privileges"]
+    requires = ["language", "run", "tally", "privileges"]
+);
+extension_sql_file!(
+    "../sql/dashboard.sql",
+    name = "dashboard",
+    requires = ["views"]
 );
 extension_sql_file!(
     "../sql/source_api.sql",
     name = "source_api",
-    requires = ["source", "run", "harvested", "run_functions", "run_api"]
+    requires = ["source", "run", "tally", "run_functions", "run_api"]
 );
 extension_sql_file!(
     "../sql/mapping_api.sql",
@@ -94,6 +104,7 @@ extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
     requires = [
+        "dashboard",
         "source_api",
         "mapping_api",
         "metadata_api",

@@ -11,8 +11,8 @@ use crate::deletion::LOSS_GUARD;
 use crate::error::Failure;
 use crate::fetch::Slice;
 use crate::geonature::Traffic;
-use crate::postgres;
 use crate::worker::Task;
+use crate::{postgres, synthese};
 
 /// What a run counts; the names are those of the columns of gn_harvest.run.
 #[derive(Debug, Default, Clone)]
@@ -251,6 +251,9 @@ pub fn end(
             failure.and_then(|f| f.hint.clone()).into(),
         ],
     )?;
+    if !task.is_check() {
+        synthese::fold(task.source_id)?;
+    }
     if task.is_check() || task.mode == "retry" || task.mode == "drop" {
         return Ok(());
     }

@@ -48,6 +48,7 @@ pub fn finish(
     }
     postgres::transaction(|| synthese.write_heard())?;
     retry::run_resolvable(session, synthese)?;
+    postgres::transaction(|| synthese.learn_valid_names(whole))?;
     postgres::transaction(|| synthese.tell_closed())
 }
 

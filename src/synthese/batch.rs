@@ -91,13 +91,14 @@ impl Target for Synthese {
             "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
             &[self.source_id.into(), gained.into()],
         )?;
-        Ok(())
+        self.tally.written(self.source_id)
     }
 
     fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {
         let id_source = self.id_source;
         let (deleted, refused) = self.as_owner(|_| write::delete(id_source, ids))?;
         lineage::bury(self.source_id, self.run_id, &deleted)?;
+        self.tally.written(self.source_id)?;
         Ok((
             deleted.len(),
             refused
@@ -209,20 +210,25 @@ impl Synthese {
             .filter(|c| !refused_items.contains(&c.observation.item))
             .count()
             - updated.len()) as i64;
-        let placed_new = inserted.iter().map(|(position, id)| Placed {
+        let placed_new = inserted.iter().map(|(position, place)| Placed {
             observation: new[*position],
-            id_synthese: *id,
+            place: *place,
             adopted: false,
         });
-        let placed_known = sorted
+        let known: Vec<&(Observation, i64, bool)> = sorted
             .known
             .iter()
             .filter(|(observation, ..)| !refused_items.contains(&observation.item))
-            .map(|(observation, id, adopt)| Placed {
+            .collect();
+        let ids: Vec<i64> = known.iter().map(|(_, id, _)| *id).collect();
+        let places = write::places(&ids)?;
+        let placed_known = known.into_iter().filter_map(|(observation, id, adopt)| {
+            Some(Placed {
                 observation,
-                id_synthese: *id,
+                place: *places.get(id)?,
                 adopted: *adopt,
-            });
+            })
+        });
         let placed = placed_known.chain(placed_new).collect();
         let by_item: HashMap<usize, &Observation> = sorted
             .new

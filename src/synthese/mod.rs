@@ -12,6 +12,7 @@ mod place;
 mod referential;
 mod rejects;
 mod resolve;
+mod tally;
 mod upkeep;
 mod write;
 
@@ -33,6 +34,8 @@ use referential::Referential;
 use rejects::DeadLetter;
 pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished, from_json};
 use resolve::{Observation, Rules, Unknown, ValueMappings};
+use tally::Tally;
+pub use tally::fold;
 
 /// The target of a run.
 pub struct Synthese {
@@ -54,6 +57,7 @@ pub struct Synthese {
     heard: Heard,
     /// What a run should say, gathered while working as the owner.
     warnings: Vec<String>,
+    tally: Tally,
     /// Why the dead letters that are written now were refused before, where that decides what they may replace.
     pub replayed: Option<Reason>,
 }
@@ -115,6 +119,7 @@ impl Synthese {
             decisions,
             heard: Heard::default(),
             warnings,
+            tally: Tally::default(),
             replayed: None,
         })
     }

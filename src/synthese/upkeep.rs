@@ -313,13 +313,15 @@ impl Synthese {
                 let places = [&wanted.from, &wanted.to].into_iter();
                 let places = metadata::ids(&metadata::DATASETS, places)?;
                 match (places.get(&wanted.from), places.get(&wanted.to)) {
-                    (Some(from), Some(to)) => move_rows(id_source, *from, *to, after),
-                    _ => Ok(Vec::new()),
+                    (Some(from), Some(to)) => {
+                        Ok((move_rows(id_source, *from, *to, after)?, Some(*to)))
+                    }
+                    _ => Ok((Vec::new(), None)),
                 }
             })
         });
-        let ids = match moved {
-            Ok(ids) => ids,
+        let (ids, id_dataset) = match moved {
+            Ok(moved) => moved,
             Err(failure) if failure.concerns_records() => {
                 let text = format!(
                     "observations of dataset {} could not be moved to the one that it is mapped to: {}",
@@ -331,7 +333,7 @@ impl Synthese {
             }
             Err(failure) => return Err(failure),
         };
-        lineage::doubt(self.source_id, &ids)?;
+        lineage::moved(self.source_id, &ids, id_dataset)?;
         let counts = Counts {
             updated: ids.len() as i64,
             ..Counts::default()

@@ -6,6 +6,7 @@ mod cancel;
 mod check_source;
 mod clocks;
 mod contract;
+mod counts;
 mod deletions;
 mod equality;
 mod faults;

@@ -1,0 +1,83 @@
+-- Figures of the whole: the top of the screen, the days, what is rejected, and the measures for monitoring. Counted, not
+-- scanned (tally.sql): they answer at once however much was harvested.
+
+CREATE VIEW gn_harvest.dashboard WITH (security_barrier) AS
+WITH visible AS MATERIALIZED (
+    SELECT s.id, s.organism, s.organism_uuid, s.url FROM gn_harvest.source s
+    WHERE s.id IN (SELECT gn_harvest.visible_source(current_user))),
+held AS MATERIALIZED (
+    SELECT n.kind, n.id FROM gn_harvest.observation_tally n
+    WHERE n.source_id IN (SELECT v.id FROM visible v)
+    GROUP BY n.kind, n.id HAVING sum(n.observations) > 0)
+SELECT (SELECT coalesce(sum(st.observations), 0)::bigint FROM gn_harvest.source_state st
+        WHERE st.source_id IN (SELECT v.id FROM visible v)) AS observations,
+       (SELECT count(DISTINCT coalesce(t.cd_ref, h.id)) FROM held h LEFT JOIN gn_harvest.taxon t ON t.cd_nom = h.id
+        WHERE h.kind = 'taxon') AS taxa,
+       (SELECT count(DISTINCT coalesce(v.organism_uuid::text, named.uuid::text, lower(v.organism), split_part(v.url, '/', 3)))
+        FROM visible v
+        LEFT JOIN (SELECT lower(o.organism) AS name, min(o.organism_uuid::text) AS uuid FROM visible o GROUP BY 1) named
+               ON named.name = lower(v.organism)) AS organisms,
+       (SELECT count(*) FROM held h WHERE h.kind = 'dataset') AS datasets,
+       (SELECT count(*) FROM visible) AS sources,
+       (SELECT count(*) FROM gn_harvest.run_progress) AS running,
+       (SELECT coalesce(sum(n.records), 0)::bigint FROM gn_harvest.rejected_tally n
+        WHERE n.source_id IN (SELECT v.id FROM visible v)) AS rejected,
+       last.source AS last_run_source,
+       last.status AS last_run_status,
+       last.started_at AS last_run
+FROM (SELECT) one_row
+LEFT JOIN LATERAL (
+    SELECT h.source, h.status, h.started_at
+    FROM visible v, LATERAL (
+        SELECT r.* FROM gn_harvest.all_run r WHERE r.source_id = v.id AND r.mode <> 'check' ORDER BY r.run DESC LIMIT 1) h
+    ORDER BY h.run DESC LIMIT 1) last ON true;
+COMMENT ON VIEW gn_harvest.dashboard IS 'One row: the figures at the top of the screen, of the sources that one may see.';
+COMMENT ON COLUMN gn_harvest.dashboard.observations IS 'Observations that came from the sources and are in the target.';
+COMMENT ON COLUMN gn_harvest.dashboard.taxa IS 'Taxa of these observations: valid names (cd_ref), so that synonyms count once; a cd_nom counts for itself until a run has found its valid name in taxonomie.taxref.';
+COMMENT ON COLUMN gn_harvest.dashboard.organisms IS 'Organisms that are connected: by organism_uuid of their sources, else by organism, else by the host of url.';
+COMMENT ON COLUMN gn_harvest.dashboard.datasets IS 'Datasets of the target that hold these observations.';
+COMMENT ON COLUMN gn_harvest.dashboard.sources IS 'Sources, paused ones too.';
+COMMENT ON COLUMN gn_harvest.dashboard.running IS 'Runs in progress.';
+COMMENT ON COLUMN gn_harvest.dashboard.rejected IS 'Rejected records that wait.';
+COMMENT ON COLUMN gn_harvest.dashboard.last_run_source IS 'Source of the run that began last.';
+COMMENT ON COLUMN gn_harvest.dashboard.last_run_status IS 'How it ended, or running.';
+COMMENT ON COLUMN gn_harvest.dashboard.last_run IS 'When it began.';
+
+CREATE VIEW gn_harvest.rejected_by_reason WITH (security_barrier) AS
+SELECT s.name AS source,
+       n.reason,
+       sum(n.records)::bigint AS records
+FROM gn_harvest.rejected_tally n
+JOIN gn_harvest.source s ON s.id = n.source_id
+WHERE n.source_id IN (SELECT gn_harvest.visible_source(current_user))
+GROUP BY s.name, n.reason
+HAVING sum(n.records) > 0
+ORDER BY s.name, sum(n.records) DESC, n.reason;
+COMMENT ON VIEW gn_harvest.rejected_by_reason IS 'Rejected records that wait, by source and reason: counted, so that it answers at once. rejection_summary goes into the values.';
+COMMENT ON COLUMN gn_harvest.rejected_by_reason.source IS 'Name of the source.';
+COMMENT ON COLUMN gn_harvest.rejected_by_reason.reason IS 'Reason code (listed in the README).';
+COMMENT ON COLUMN gn_harvest.rejected_by_reason.records IS 'How many records wait.';
+
+CREATE VIEW gn_harvest.run_day WITH (security_barrier) AS
+SELECT h.source,
+       h.started_at::date AS day,
+       count(*) AS runs,
+       count(*) FILTER (WHERE h.status IN ('failed', 'blocked', 'interrupted')) AS failures,
+       sum(h.fetched)::bigint AS fetched,
+       sum(h.inserted)::bigint AS inserted,
+       sum(h.updated)::bigint AS updated,
+       sum(h.deleted)::bigint AS deleted,
+       sum(h.rejected)::bigint AS rejected
+FROM gn_harvest.run_history h
+WHERE h.source_id IS NOT NULL
+GROUP BY h.source_id, h.source, h.started_at::date;
+COMMENT ON VIEW gn_harvest.run_day IS 'What the runs of each source did each day: for charts. Days are those of the session''s time zone.';
+COMMENT ON COLUMN gn_harvest.run_day.source IS 'Name of the source, as it was at the time.';
+COMMENT ON COLUMN gn_harvest.run_day.day IS 'Day on which the runs began.';
+COMMENT ON COLUMN gn_harvest.run_day.runs IS 'Runs of that day.';
+COMMENT ON COLUMN gn_harvest.run_day.failures IS 'Of which failed, were blocked or interrupted.';
+COMMENT ON COLUMN gn_harvest.run_day.fetched IS 'Records read.';
+COMMENT ON COLUMN gn_harvest.run_day.inserted IS 'Observations that were new here.';
+COMMENT ON COLUMN gn_harvest.run_day.updated IS 'Observations of which something has changed.';
+COMMENT ON COLUMN gn_harvest.run_day.deleted IS 'Observations removed.';
+COMMENT ON COLUMN gn_harvest.run_day.rejected IS 'Records that could not be written.';
