@@ -11,11 +11,12 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA gn_harvest TO %I', role);
     EXECUTE format('GRANT SELECT ON gn_harvest.run_history, gn_harvest.run_progress, gn_harvest.source_status,
         gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict,
-        gn_harvest.metadata_review, gn_harvest.dashboard, gn_harvest.run_day, gn_harvest.rejected_by_reason TO %I', role);
+        gn_harvest.metadata_review, gn_harvest.open_alert, gn_harvest.alert_history TO %I', role);
+    EXECUTE format('GRANT SELECT ON gn_harvest.dashboard, gn_harvest.run_day, gn_harvest.rejected_by_reason TO %I', role);
     -- Views check the functions that they call against who reads them.
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.visible_source(name), gn_harvest.sees_everything(name),
         gn_harvest.working_source(), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text),
-        gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]) TO %I', role);
+        gn_harvest.alert_text(text, text, boolean), gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]) TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_views(name) IS 'What readers and operators have in common.';

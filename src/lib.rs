@@ -3,6 +3,7 @@
 
 use pgrx::prelude::*;
 
+mod alert;
 mod api;
 mod check;
 mod deletion;
@@ -66,6 +67,11 @@ extension_sql_file!(
     requires = ["source"]
 );
 extension_sql_file!(
+    "../sql/alert.sql",
+    name = "alert",
+    requires = ["language", "source", "privileges", "alert_functions"]
+);
+extension_sql_file!(
     "../sql/views.sql",
     name = "views",
     requires = ["language", "run", "tally", "privileges"]
@@ -109,7 +115,8 @@ extension_sql_file!(
         "mapping_api",
         "metadata_api",
         "rejected_api",
-        "run_api"
+        "run_api",
+        "alert"
     ],
     finalize
 );

@@ -1,4 +1,5 @@
 //! The functions of the SQL surface that need Rust: thin, without logic. The others are in sql/*_api.sql.
 
+mod alert;
 mod run;
 mod source;

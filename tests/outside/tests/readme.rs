@@ -146,6 +146,7 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         .filter_map(|call| call.split('(').next())
         .collect();
     let internal = [
+        "alert_text",
         "caller",
         "in_french",
         "is_local",

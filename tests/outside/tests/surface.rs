@@ -587,7 +587,7 @@ fn a_dump_restores_sources_history_lineage_and_decisions_and_the_next_run_finds_
         copy.number("SELECT id FROM gn_harvest.source WHERE name = 'second'"),
         database.number("SELECT max(id) + 1 FROM gn_harvest.source")
     );
-    assert_eq!(copy.value("SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE tgrelid = 'gn_harvest.source'::regclass AND NOT tgisinternal"), "check_source_settings");
+    assert_eq!(copy.value("SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'gn_harvest.source'::regclass AND NOT tgisinternal"), "check_source_settings close_alerts");
 }
 
 /// pg_dump of a database into an empty one.
