@@ -4,24 +4,27 @@
 CREATE VIEW gn_harvest.dashboard WITH (security_barrier) AS
 WITH visible AS MATERIALIZED (
     SELECT s.id, s.organism, s.organism_uuid, s.url FROM gn_harvest.source s
-    WHERE s.id IN (SELECT gn_harvest.visible_source(current_user))),
-held AS MATERIALIZED (
-    SELECT n.kind, n.id FROM gn_harvest.observation_tally n
-    WHERE n.source_id IN (SELECT v.id FROM visible v)
-    GROUP BY n.kind, n.id HAVING sum(n.observations) > 0)
+    WHERE s.id IN (SELECT gn_harvest.visible_source(current_user)))
 SELECT (SELECT coalesce(sum(st.observations), 0)::bigint FROM gn_harvest.source_state st
         WHERE st.source_id IN (SELECT v.id FROM visible v)) AS observations,
-       (SELECT count(DISTINCT coalesce(t.cd_ref, h.id)) FROM held h LEFT JOIN gn_harvest.taxon t ON t.cd_nom = h.id
-        WHERE h.kind = 'taxon') AS taxa,
+       (SELECT count(*) FROM (
+            SELECT FROM (SELECT n.cd_nom FROM gn_harvest.taxon_tally n
+                         WHERE n.source_id IN (SELECT v.id FROM visible v)
+                         GROUP BY n.cd_nom HAVING sum(n.observations) > 0) held
+            LEFT JOIN gn_harvest.taxon t ON t.cd_nom = held.cd_nom
+            GROUP BY coalesce(t.cd_ref, held.cd_nom)) valid) AS taxa,
        (SELECT count(DISTINCT coalesce(v.organism_uuid::text, named.uuid::text, lower(v.organism), split_part(v.url, '/', 3)))
         FROM visible v
         LEFT JOIN (SELECT lower(o.organism) AS name, min(o.organism_uuid::text) AS uuid FROM visible o GROUP BY 1) named
                ON named.name = lower(v.organism)) AS organisms,
-       (SELECT count(*) FROM held h WHERE h.kind = 'dataset') AS datasets,
+       (SELECT count(*) FROM (
+            SELECT FROM gn_harvest.dataset_tally n WHERE n.source_id IN (SELECT v.id FROM visible v)
+            GROUP BY n.id_dataset HAVING sum(n.observations) > 0) held) AS datasets,
        (SELECT count(*) FROM visible) AS sources,
        (SELECT count(*) FROM gn_harvest.run_progress) AS running,
        (SELECT coalesce(sum(n.records), 0)::bigint FROM gn_harvest.rejected_tally n
         WHERE n.source_id IN (SELECT v.id FROM visible v)) AS rejected,
+       (SELECT count(*) FROM gn_harvest.open_alert) AS open_alerts,
        last.source AS last_run_source,
        last.status AS last_run_status,
        last.started_at AS last_run
@@ -39,6 +42,7 @@ COMMENT ON COLUMN gn_harvest.dashboard.datasets IS 'Datasets of the target that 
 COMMENT ON COLUMN gn_harvest.dashboard.sources IS 'Sources, paused ones too.';
 COMMENT ON COLUMN gn_harvest.dashboard.running IS 'Runs in progress.';
 COMMENT ON COLUMN gn_harvest.dashboard.rejected IS 'Rejected records that wait.';
+COMMENT ON COLUMN gn_harvest.dashboard.open_alerts IS 'Alerts whose cause is still there.';
 COMMENT ON COLUMN gn_harvest.dashboard.last_run_source IS 'Source of the run that began last.';
 COMMENT ON COLUMN gn_harvest.dashboard.last_run_status IS 'How it ended, or running.';
 COMMENT ON COLUMN gn_harvest.dashboard.last_run IS 'When it began.';

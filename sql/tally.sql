@@ -2,20 +2,26 @@
 -- what it changed, aggregated; it never touches a row that is there, so that runs neither wait for each other nor lock
 -- each other out. fold_tally puts the additions of a source together. Not dumped: a restore counts as it fills.
 
-CREATE TABLE gn_harvest.observation_tally (
+CREATE TABLE gn_harvest.taxon_tally (
     source_id    integer NOT NULL,
-    kind         text    NOT NULL,
-    id           integer NOT NULL,
-    observations bigint  NOT NULL,
-    CONSTRAINT known_kind CHECK (kind IN ('taxon', 'dataset'))
+    cd_nom       integer NOT NULL,
+    observations integer NOT NULL
 );
-CREATE INDEX observation_tally_idx ON gn_harvest.observation_tally (source_id, kind, id);
-COMMENT ON TABLE gn_harvest.observation_tally IS 'Observations of each source by taxon and by dataset: the sum of the rows of a source, kind and id. kind taxon: id is a cd_nom; kind dataset: an id_dataset.';
+CREATE INDEX taxon_tally_idx ON gn_harvest.taxon_tally (source_id, cd_nom);
+COMMENT ON TABLE gn_harvest.taxon_tally IS 'Observations of each source by taxon: the sum of the rows of a source and cd_nom.';
+
+CREATE TABLE gn_harvest.dataset_tally (
+    source_id    integer NOT NULL,
+    id_dataset   integer NOT NULL,
+    observations integer NOT NULL
+);
+CREATE INDEX dataset_tally_idx ON gn_harvest.dataset_tally (source_id, id_dataset);
+COMMENT ON TABLE gn_harvest.dataset_tally IS 'Observations of each source by dataset of the target: the sum of the rows of a source and id_dataset.';
 
 CREATE TABLE gn_harvest.rejected_tally (
     source_id integer NOT NULL,
     reason    text    NOT NULL,
-    records   bigint  NOT NULL
+    records   integer NOT NULL
 );
 CREATE INDEX rejected_tally_idx ON gn_harvest.rejected_tally (source_id, reason);
 COMMENT ON TABLE gn_harvest.rejected_tally IS 'Rejected records that wait, of each source by reason: the sum of the rows of a source and reason.';
@@ -41,16 +47,23 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
-        DELETE FROM gn_harvest.observation_tally;
+        DELETE FROM gn_harvest.taxon_tally;
+        DELETE FROM gn_harvest.dataset_tally;
         RETURN NULL;
     END IF;
     EXECUTE format(
-        'INSERT INTO gn_harvest.observation_tally (source_id, kind, id, observations)
-         SELECT c.source_id, CASE grouping(c.cd_nom) WHEN 0 THEN ''taxon'' ELSE ''dataset'' END, coalesce(c.cd_nom, c.id_dataset), sum(c.n)
-         FROM (%s) c
-         WHERE c.id_synthese IS NOT NULL
-         GROUP BY GROUPING SETS ((c.source_id, c.cd_nom), (c.source_id, c.id_dataset))
-         HAVING sum(c.n) <> 0 AND coalesce(c.cd_nom, c.id_dataset) IS NOT NULL',
+        'WITH changed AS MATERIALIZED (
+             SELECT c.source_id, c.cd_nom, c.id_dataset, sum(c.n) AS n
+             FROM (%s) c
+             WHERE c.id_synthese IS NOT NULL
+             GROUP BY c.source_id, c.cd_nom, c.id_dataset HAVING sum(c.n) <> 0),
+         by_dataset AS (
+             INSERT INTO gn_harvest.dataset_tally (source_id, id_dataset, observations)
+             SELECT c.source_id, c.id_dataset, sum(c.n) FROM changed c WHERE c.id_dataset IS NOT NULL
+             GROUP BY c.source_id, c.id_dataset HAVING sum(c.n) <> 0)
+         INSERT INTO gn_harvest.taxon_tally (source_id, cd_nom, observations)
+         SELECT c.source_id, c.cd_nom, sum(c.n) FROM changed c WHERE c.cd_nom IS NOT NULL
+         GROUP BY c.source_id, c.cd_nom HAVING sum(c.n) <> 0',
         gn_harvest.changed_rows(TG_OP));
     RETURN NULL;
 END
@@ -101,18 +114,27 @@ CREATE FUNCTION gn_harvest.fold_tally(folded integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT pg_try_advisory_xact_lock('gn_harvest.observation_tally'::regclass::oid::integer, folded) THEN
+    IF NOT pg_try_advisory_xact_lock('gn_harvest.taxon_tally'::regclass::oid::integer, folded) THEN
         RETURN;
     END IF;
     WITH several AS (
-        SELECT t.kind, t.id, sum(t.observations) AS observations
-        FROM gn_harvest.observation_tally t WHERE t.source_id = folded
-        GROUP BY t.kind, t.id HAVING count(*) > 1 OR sum(t.observations) = 0),
+        SELECT t.cd_nom, sum(t.observations) AS observations
+        FROM gn_harvest.taxon_tally t WHERE t.source_id = folded
+        GROUP BY t.cd_nom HAVING count(*) > 1 OR sum(t.observations) = 0),
     removed AS (
-        DELETE FROM gn_harvest.observation_tally t USING several s
-        WHERE t.source_id = folded AND t.kind = s.kind AND t.id = s.id)
-    INSERT INTO gn_harvest.observation_tally (source_id, kind, id, observations)
-    SELECT folded, s.kind, s.id, s.observations FROM several s WHERE s.observations <> 0;
+        DELETE FROM gn_harvest.taxon_tally t USING several s
+        WHERE t.source_id = folded AND t.cd_nom = s.cd_nom)
+    INSERT INTO gn_harvest.taxon_tally (source_id, cd_nom, observations)
+    SELECT folded, s.cd_nom, s.observations FROM several s WHERE s.observations <> 0;
+    WITH several AS (
+        SELECT t.id_dataset, sum(t.observations) AS observations
+        FROM gn_harvest.dataset_tally t WHERE t.source_id = folded
+        GROUP BY t.id_dataset HAVING count(*) > 1 OR sum(t.observations) = 0),
+    removed AS (
+        DELETE FROM gn_harvest.dataset_tally t USING several s
+        WHERE t.source_id = folded AND t.id_dataset = s.id_dataset)
+    INSERT INTO gn_harvest.dataset_tally (source_id, id_dataset, observations)
+    SELECT folded, s.id_dataset, s.observations FROM several s WHERE s.observations <> 0;
     WITH several AS (
         SELECT t.reason, sum(t.records) AS records
         FROM gn_harvest.rejected_tally t WHERE t.source_id = folded
@@ -139,13 +161,14 @@ BEGIN
         FROM ONLY gn_synthese.synthese s
         WHERE s.id_synthese = h.id_synthese AND (s.cd_nom, s.id_dataset) IS DISTINCT FROM (h.cd_nom, h.id_dataset);
     END IF;
-    DELETE FROM gn_harvest.observation_tally;
-    INSERT INTO gn_harvest.observation_tally (source_id, kind, id, observations)
-    SELECT h.source_id, CASE grouping(h.cd_nom) WHEN 0 THEN 'taxon' ELSE 'dataset' END, coalesce(h.cd_nom, h.id_dataset), count(*)
-    FROM gn_harvest.harvested h
-    WHERE h.id_synthese IS NOT NULL
-    GROUP BY GROUPING SETS ((h.source_id, h.cd_nom), (h.source_id, h.id_dataset))
-    HAVING coalesce(h.cd_nom, h.id_dataset) IS NOT NULL;
+    DELETE FROM gn_harvest.taxon_tally;
+    INSERT INTO gn_harvest.taxon_tally (source_id, cd_nom, observations)
+    SELECT h.source_id, h.cd_nom, count(*) FROM gn_harvest.harvested h
+    WHERE h.id_synthese IS NOT NULL AND h.cd_nom IS NOT NULL GROUP BY h.source_id, h.cd_nom;
+    DELETE FROM gn_harvest.dataset_tally;
+    INSERT INTO gn_harvest.dataset_tally (source_id, id_dataset, observations)
+    SELECT h.source_id, h.id_dataset, count(*) FROM gn_harvest.harvested h
+    WHERE h.id_synthese IS NOT NULL AND h.id_dataset IS NOT NULL GROUP BY h.source_id, h.id_dataset;
     DELETE FROM gn_harvest.rejected_tally;
     INSERT INTO gn_harvest.rejected_tally (source_id, reason, records)
     SELECT r.source_id, r.reason, count(*) FROM gn_harvest.rejected r WHERE r.discarded_at IS NULL GROUP BY r.source_id, r.reason;

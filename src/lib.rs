@@ -74,12 +74,17 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/views.sql",
     name = "views",
-    requires = ["language", "run", "tally", "privileges"]
+    requires = ["language", "run", "tally", "privileges", "alert"]
 );
 extension_sql_file!(
     "../sql/dashboard.sql",
     name = "dashboard",
     requires = ["views"]
+);
+extension_sql_file!(
+    "../sql/metrics.sql",
+    name = "metrics",
+    requires = ["dashboard"]
 );
 extension_sql_file!(
     "../sql/source_api.sql",
@@ -110,7 +115,7 @@ extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
     requires = [
-        "dashboard",
+        "metrics",
         "source_api",
         "mapping_api",
         "metadata_api",

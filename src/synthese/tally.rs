@@ -35,9 +35,9 @@ impl Synthese {
     /// Learns the valid name of taxa of the source: of all, or of those that have none yet. In a transaction.
     pub fn learn_valid_names(&mut self, all: bool) -> Result<(), Failure> {
         let taxa = Spi::get_one_with_args::<Vec<i32>>(
-            "SELECT array_agg(DISTINCT n.id) FROM gn_harvest.observation_tally n
-             WHERE n.source_id = $1 AND n.kind = 'taxon'
-               AND ($2 OR NOT EXISTS (SELECT FROM gn_harvest.taxon t WHERE t.cd_nom = n.id))",
+            "SELECT array_agg(DISTINCT n.cd_nom) FROM gn_harvest.taxon_tally n
+             WHERE n.source_id = $1
+               AND ($2 OR NOT EXISTS (SELECT FROM gn_harvest.taxon t WHERE t.cd_nom = n.cd_nom))",
             &[self.source_id.into(), all.into()],
         )?;
         let Some(taxa) = taxa else { return Ok(()) };

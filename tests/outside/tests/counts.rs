@@ -10,7 +10,9 @@ use crate::support::*;
 /// What is counted, beside what a scan finds: by source, taxon and dataset in the lineage and in the target.
 const DIFFERENCES: &str = "
     WITH counted AS (
-        SELECT source_id, kind, id, sum(observations) AS n FROM gn_harvest.observation_tally GROUP BY 1, 2, 3 HAVING sum(observations) <> 0),
+        SELECT source_id, 'taxon' AS kind, cd_nom AS id, sum(observations) AS n FROM gn_harvest.taxon_tally GROUP BY 1, 3 HAVING sum(observations) <> 0
+        UNION ALL
+        SELECT source_id, 'dataset', id_dataset, sum(observations) FROM gn_harvest.dataset_tally GROUP BY 1, 3 HAVING sum(observations) <> 0),
     lineage AS (
         SELECT source_id, k.kind, k.id, count(*) AS n
         FROM gn_harvest.harvested h, LATERAL (VALUES ('taxon', h.cd_nom), ('dataset', h.id_dataset)) k(kind, id)
@@ -211,7 +213,7 @@ fn after_whatever_happened_the_counts_are_what_a_scan_finds() {
     assert_counted(&database, "the first runs");
     assert_eq!(
         database.number(
-            "SELECT count(*) - count(DISTINCT (kind, id)) FROM gn_harvest.observation_tally
+            "SELECT count(*) - count(DISTINCT cd_nom) FROM gn_harvest.taxon_tally
              WHERE source_id = (SELECT id FROM gn_harvest.source WHERE name = 'deux')"
         ),
         0,
@@ -271,7 +273,7 @@ fn after_whatever_happened_the_counts_are_what_a_scan_finds() {
         );
     }
     // And what was forgotten can be counted anew.
-    database.run("DELETE FROM gn_harvest.observation_tally; UPDATE gn_harvest.harvested SET cd_nom = NULL, id_dataset = NULL; DELETE FROM gn_harvest.rejected_tally");
+    database.run("DELETE FROM gn_harvest.taxon_tally; DELETE FROM gn_harvest.dataset_tally; UPDATE gn_harvest.harvested SET cd_nom = NULL, id_dataset = NULL; DELETE FROM gn_harvest.rejected_tally");
     database.run("SELECT gn_harvest.recount()");
     assert_counted(&database, "recount");
 }
@@ -290,7 +292,7 @@ fn a_source_that_came_back_can_be_dropped_with_its_data_at_once() {
         0
     );
     assert_eq!(
-        database.number("SELECT count(*) FROM gn_harvest.observation_tally"),
+        database.number("SELECT (SELECT count(*) FROM gn_harvest.taxon_tally) + (SELECT count(*) FROM gn_harvest.dataset_tally)"),
         0
     );
 }
