@@ -88,6 +88,7 @@ impl Synthese {
             })?;
         if let Some(former) = former.filter(|former| former.id_source == id_source) {
             place::take_lineage_over(source.id, former.source_id)?;
+            tally::fold(former.source_id)?;
         }
         Spi::run_with_args(
             "UPDATE gn_harvest.source_state SET id_source = $2 WHERE source_id = $1 AND id_source IS DISTINCT FROM $2",
