@@ -16,7 +16,11 @@ BEGIN
     -- Views check the functions that they call against who reads them.
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.visible_source(name), gn_harvest.sees_everything(name),
         gn_harvest.working_source(), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text),
-        gn_harvest.alert_text(text, text, boolean), gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]) TO %I', role);
+        gn_harvest.frequency(text, text), gn_harvest.frequency_in(text, text, boolean), gn_harvest.schedule_obstacle(),
+        gn_harvest.next_tick(text, timestamptz),
+        gn_harvest.next_run(integer, text, text, double precision, text, timestamptz, timestamptz, text, timestamptz),
+        gn_harvest.alert_text(text, text, boolean),
+        gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]) TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_views(name) IS 'What readers and operators have in common.';

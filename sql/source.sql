@@ -30,6 +30,9 @@ CREATE TABLE gn_harvest.source (
     target_dataset       uuid,
     create_persons       boolean     NOT NULL DEFAULT true,
     organisms_by_name    boolean     NOT NULL DEFAULT false,
+    schedule             text        NOT NULL DEFAULT 'manual',
+    reconcile_schedule   text,
+    schedule_jitter      interval    NOT NULL DEFAULT '0',
     enabled              boolean     NOT NULL DEFAULT true,
     owner                name        NOT NULL,
     created_at           timestamptz NOT NULL DEFAULT now(),
@@ -41,6 +44,9 @@ COMMENT ON COLUMN gn_harvest.source.metadata_mode IS 'full: frameworks, datasets
 COMMENT ON COLUMN gn_harvest.source.target_dataset IS 'unique_dataset_id of the local dataset that takes everything, in mode single_dataset.';
 COMMENT ON COLUMN gn_harvest.source.create_persons IS 'Whether persons that are not here are created; if not, they are left out of the actors.';
 COMMENT ON COLUMN gn_harvest.source.organisms_by_name IS 'Whether an organism whose UUID is unknown is the one that has exactly its name here.';
+COMMENT ON COLUMN gn_harvest.source.schedule IS 'When it runs by itself, in plain words or as a cron expression; manual: only when someone runs it.';
+COMMENT ON COLUMN gn_harvest.source.reconcile_schedule IS 'When it is reconciled by itself, written likewise; null: only when someone does.';
+COMMENT ON COLUMN gn_harvest.source.schedule_jitter IS 'Greatest time by which its scheduled runs begin later than their schedule says, another time each tick, so that sources do not all begin at once.';
 COMMENT ON COLUMN gn_harvest.source.id IS 'Number of the source.';
 COMMENT ON COLUMN gn_harvest.source.name IS 'Name, 1 to 63 characters; also that of its row in gn_synthese.t_sources.';
 COMMENT ON COLUMN gn_harvest.source.url IS 'Base address of the partner''s GeoNature. Credentials are for its host and are removed when it changes.';
@@ -84,9 +90,13 @@ CREATE TABLE gn_harvest.source_state (
     consecutive_failures integer     NOT NULL DEFAULT 0,
     paused_reason        text,
     last_success_at      timestamptz,
-    last_full_at         timestamptz
+    last_full_at         timestamptz,
+    ticks_settled_at      timestamptz NOT NULL DEFAULT now(),
+    reconciles_settled_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE gn_harvest.source_state IS 'What runs have learnt of a source: its row in gn_synthese.t_sources, its watermark (as the source wrote it), its columns, counts.';
+COMMENT ON COLUMN gn_harvest.source_state.ticks_settled_at IS 'Ticks of its schedule up to here are settled: run, or from before it had the schedule.';
+COMMENT ON COLUMN gn_harvest.source_state.reconciles_settled_at IS 'The same for its reconcile_schedule.';
 
 CREATE TABLE gn_harvest.credential (
     source_id integer PRIMARY KEY REFERENCES gn_harvest.source ON DELETE CASCADE,
@@ -198,6 +208,13 @@ BEGIN
         RAISE EXCEPTION 'look_back must be between 0 and 366 days'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.look_back),
                   HINT = 'The default is interval ''3 hours'': more than a daylight-saving step and a long transaction.';
+    END IF;
+    PERFORM gn_harvest.check_schedule('schedule', NEW.schedule);
+    PERFORM gn_harvest.check_schedule('reconcile_schedule', NEW.reconcile_schedule);
+    IF NEW.schedule_jitter NOT BETWEEN interval '0' AND interval '1 day' THEN
+        RAISE EXCEPTION 'schedule_jitter must be between 0 and 1 day'
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.schedule_jitter),
+                  HINT = 'Example: schedule_jitter => interval ''20 minutes''.';
     END IF;
     IF NEW.allowed_hours !~ '^([01]?\d|2[0-3]):[0-5]\d-([01]?\d|2[0-3]):[0-5]\d$' THEN
         RAISE EXCEPTION 'allowed_hours is not understood'

@@ -33,6 +33,9 @@ CREATE FUNCTION gn_harvest.add_source(
     target_dataset       uuid     DEFAULT NULL,
     create_persons       boolean  DEFAULT NULL,
     organisms_by_name    boolean  DEFAULT NULL,
+    schedule             text     DEFAULT NULL,
+    reconcile_schedule   text     DEFAULT NULL,
+    schedule_jitter      interval DEFAULT NULL,
     owner                name     DEFAULT NULL
 ) RETURNS gn_harvest.source
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -66,7 +69,8 @@ BEGIN
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
         'contract', contract, 'ca_certificate', ca_certificate,
         'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
-        'organisms_by_name', organisms_by_name))
+        'organisms_by_name', organisms_by_name,
+        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     INSERT INTO gn_harvest.source AS s (name, url, export_id, owner)
@@ -90,14 +94,16 @@ BEGIN
     SET (name, url, export_id, metadata_export_id, organism, organism_uuid, format, filters, key_column, date_column,
          connections, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
          protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
-         create_persons, organisms_by_name, owner)
+         create_persons, organisms_by_name, schedule, reconcile_schedule, schedule_jitter, owner)
       = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.organism, wanted.organism_uuid, wanted.format,
          wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.page_size, wanted.uncapped_pages,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
          wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
-         wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name, wanted.owner)
+         wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name,
+         wanted.schedule, wanted.reconcile_schedule, wanted.schedule_jitter, wanted.owner)
     WHERE s.id = base.id
     RETURNING s.* INTO result;
+    PERFORM gn_harvest.begin_schedules(base, result);
     RETURN result;
 END
 $$;
@@ -166,6 +172,9 @@ CREATE FUNCTION gn_harvest.alter_source(
     target_dataset       uuid     DEFAULT NULL,
     create_persons       boolean  DEFAULT NULL,
     organisms_by_name    boolean  DEFAULT NULL,
+    schedule             text     DEFAULT NULL,
+    reconcile_schedule   text     DEFAULT NULL,
+    schedule_jitter      interval DEFAULT NULL,
     owner                name     DEFAULT NULL,
     clear                text[]   DEFAULT '{}'
 ) RETURNS gn_harvest.source
@@ -178,11 +187,11 @@ DECLARE
     refused  text;
 BEGIN
     SELECT c INTO refused FROM unnest(clear) c
-    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,ca_certificate,target_dataset}'::text[]) IS NOT TRUE LIMIT 1;
+    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,reconcile_schedule,ca_certificate,target_dataset}'::text[]) IS NOT TRUE LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" can not be cleared', refused
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, ca_certificate, target_dataset.';
+                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, reconcile_schedule, ca_certificate, target_dataset.';
     END IF;
     PERFORM gn_harvest.check_owner(alter_source.owner);
     settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
@@ -196,7 +205,8 @@ BEGIN
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
         'contract', contract, 'ca_certificate', ca_certificate,
         'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
-        'organisms_by_name', organisms_by_name))
+        'organisms_by_name', organisms_by_name,
+        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     IF new_name <> before.name AND EXISTS (SELECT FROM gn_harvest.source s WHERE s.name = new_name) THEN
@@ -253,7 +263,11 @@ DECLARE
     resumed gn_harvest.source := gn_harvest.managed_source(name);
 BEGIN
     UPDATE gn_harvest.source s SET enabled = true WHERE s.id = resumed.id;
-    UPDATE gn_harvest.source_state st SET paused_reason = NULL, consecutive_failures = 0 WHERE st.source_id = resumed.id;
+    -- What its schedules wanted in the meantime is not made up for.
+    UPDATE gn_harvest.source_state st
+    SET paused_reason = NULL, consecutive_failures = 0,
+        ticks_settled_at = gn_harvest.clock(), reconciles_settled_at = gn_harvest.clock()
+    WHERE st.source_id = resumed.id;
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.resume_source(text) IS 'Lets a paused source run again, and forgets its failures in a row.';

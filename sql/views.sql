@@ -144,8 +144,12 @@ COMMENT ON COLUMN gn_harvest.run_progress.started_at IS 'When it began.';
 CREATE VIEW gn_harvest.source_status WITH (security_barrier) AS
 SELECT s.name AS source,
        s.organism,
-       gn_harvest.word('manual') AS frequency,
+       gn_harvest.frequency(s.schedule, s.reconcile_schedule) AS frequency,
        st.last_success_at AS last_import,
+       CASE WHEN s.enabled AND gn_harvest.schedule_obstacle() IS NULL
+            THEN gn_harvest.next_run(g.source_id, g.schedule, g.reconcile_schedule, g.jitter, g.allowed_hours,
+                                     g.ticks_settled_at, g.reconciles_settled_at, g.broken_off_mode, g.broken_off_at)
+       END AS next_run,
        st.observations,
        CASE WHEN s.id IN (SELECT gn_harvest.working_source()) THEN gn_harvest.word('running')
             WHEN NOT s.enabled THEN gn_harvest.word('paused')
@@ -167,6 +171,7 @@ SELECT s.name AS source,
        coalesce(worst.alerts, 0) AS alerts
 FROM gn_harvest.source s
 JOIN gn_harvest.source_state st ON st.source_id = s.id
+JOIN gn_harvest.standing g ON g.source_id = s.id
 LEFT JOIN LATERAL (SELECT h.* FROM gn_harvest.all_run h
                    WHERE h.source_id = s.id AND h.mode <> 'check'
                    ORDER BY h.run DESC LIMIT 1) last ON true
@@ -181,6 +186,7 @@ COMMENT ON COLUMN gn_harvest.source_status.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.source_status.organism IS 'Organism that the data come from.';
 COMMENT ON COLUMN gn_harvest.source_status.frequency IS 'How often it runs, in words.';
 COMMENT ON COLUMN gn_harvest.source_status.last_import IS 'End of its last run that succeeded.';
+COMMENT ON COLUMN gn_harvest.source_status.next_run IS 'When it runs next by itself: a time past is that of a run that waits for its turn; null when nothing will run it (manual, paused, or as scheduler_status says).';
 COMMENT ON COLUMN gn_harvest.source_status.observations IS 'Observations that it holds in the target.';
 COMMENT ON COLUMN gn_harvest.source_status.state IS 'running, paused, never run, or how its last run ended, in words.';
 COMMENT ON COLUMN gn_harvest.source_status.enabled IS 'False after pause_source, or after too many failures.';

@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 mod alert;
 mod api;
 mod check;
+mod clock;
 mod deletion;
 mod error;
 mod gather;
@@ -31,6 +32,8 @@ mod geonature;
 mod mapping;
 #[allow(dead_code, unused_imports)]
 mod record;
+#[allow(dead_code, unused_imports)]
+mod schedule;
 
 pg_module_magic!(name, version);
 
@@ -38,7 +41,7 @@ extension_sql_file!("../sql/language.sql", name = "language");
 extension_sql_file!(
     "../sql/source.sql",
     name = "source",
-    requires = ["source_functions"]
+    requires = ["source_functions", "schedule_functions"]
 );
 extension_sql_file!("../sql/run.sql", name = "run", requires = ["source"]);
 extension_sql_file!(
@@ -72,9 +75,21 @@ extension_sql_file!(
     requires = ["language", "source", "privileges", "alert_functions"]
 );
 extension_sql_file!(
+    "../sql/schedule.sql",
+    name = "schedule",
+    requires = ["language", "run", "schedule_functions"]
+);
+extension_sql_file!(
     "../sql/views.sql",
     name = "views",
-    requires = ["language", "run", "tally", "privileges", "alert"]
+    requires = [
+        "language",
+        "run",
+        "tally",
+        "privileges",
+        "alert",
+        "schedule"
+    ]
 );
 extension_sql_file!(
     "../sql/dashboard.sql",
@@ -129,5 +144,6 @@ extension_sql_file!(
 /// Called once by each process that loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    postgres::note_loading();
     settings::register();
 }

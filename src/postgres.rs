@@ -16,6 +16,10 @@ use pgrx::prelude::*;
 
 use crate::error::Failure;
 
+mod server;
+
+pub use server::*;
+
 mod raw {
     // pgrx wraps these in guarded functions, which do not type-check as signal handlers.
     unsafe extern "C-unwind" {

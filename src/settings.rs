@@ -4,6 +4,8 @@ use std::ffi::CString;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+use crate::postgres;
+
 pub static LANGUAGE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 pub static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static REQUEST_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(120);
@@ -11,6 +13,11 @@ pub static MAX_BODY: GucSetting<i32> = GucSetting::<i32>::new(64);
 pub static LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 pub static BATCH_SIZE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 pub static USER_AGENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+pub static NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(60);
+pub static MAX_CONCURRENT_RUNS: GucSetting<i32> = GucSetting::<i32>::new(2);
+pub static TIMEZONE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+pub static CLOCK: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// Registers the settings; called once, from `_PG_init`.
 pub fn register() {
@@ -63,6 +70,22 @@ pub fn register() {
             100_000,
             GucFlags::default(),
         ),
+        (
+            c"gn_harvest.naptime",
+            c"Time between two looks of the scheduler at a database.",
+            &NAPTIME,
+            1,
+            3600,
+            GucFlags::UNIT_S,
+        ),
+        (
+            c"gn_harvest.max_concurrent_runs",
+            c"Runs in this server above which the scheduler starts no other; 0: it starts none.",
+            &MAX_CONCURRENT_RUNS,
+            0,
+            1000,
+            GucFlags::default(),
+        ),
     ] {
         GucRegistry::define_int_guc(
             name,
@@ -83,7 +106,34 @@ pub fn register() {
         GucContext::Sighup,
         GucFlags::default(),
     );
-    crate::postgres::reserve_setting_prefix();
+    postgres::define_checked_setting(
+        c"gn_harvest.timezone",
+        c"Time zone of schedules and allowed hours, such as 'Europe/Paris'.",
+        c"Empty: that of log_timezone.",
+        &TIMEZONE,
+        (GucContext::Sighup, GucFlags::default()),
+        postgres::check_time_zone,
+    );
+    postgres::define_checked_setting(
+        c"gn_harvest.clock",
+        c"Time that the scheduler takes it to be; for tests.",
+        c"Empty: that of the clock.",
+        &CLOCK,
+        (
+            GucContext::Suset,
+            GucFlags::SUPERUSER_ONLY | GucFlags::NO_SHOW_ALL,
+        ),
+        postgres::check_moment,
+    );
+    postgres::reserve_setting_prefix();
+}
+
+/// The text of a setting; none when it is empty.
+pub fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
+    setting
+        .get()
+        .and_then(|text| text.into_string().ok())
+        .filter(|text| !text.is_empty())
 }
 
 pub fn lock_timeout() -> std::time::Duration {
@@ -92,16 +142,12 @@ pub fn lock_timeout() -> std::time::Duration {
 
 /// The User-Agent of requests.
 pub fn user_agent() -> String {
-    USER_AGENT
-        .get()
-        .and_then(|text| text.into_string().ok())
-        .filter(|text| !text.is_empty())
-        .unwrap_or_else(|| {
-            concat!(
-                "gn_harvest/",
-                env!("CARGO_PKG_VERSION"),
-                " (PostgreSQL extension)"
-            )
-            .to_owned()
-        })
+    text(&USER_AGENT).unwrap_or_else(|| {
+        concat!(
+            "gn_harvest/",
+            env!("CARGO_PKG_VERSION"),
+            " (PostgreSQL extension)"
+        )
+        .to_owned()
+    })
 }

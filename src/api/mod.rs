@@ -2,4 +2,5 @@
 
 mod alert;
 mod run;
+mod schedule;
 mod source;

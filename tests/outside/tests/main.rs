@@ -22,6 +22,7 @@ mod redirects;
 mod rejects;
 mod resume;
 mod roles;
+mod schedule;
 mod secrets;
 mod start;
 mod stopping;

@@ -9,3 +9,5 @@ pub mod geonature;
 pub mod mapping;
 #[path = "../../../src/record/mod.rs"]
 pub mod record;
+#[path = "../../../src/schedule/mod.rs"]
+pub mod schedule;
