@@ -73,6 +73,7 @@ BEGIN
         'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
+    PERFORM gn_harvest.check_allowed_host(add_source.url);
     INSERT INTO gn_harvest.source AS s (name, url, export_id, owner)
     VALUES (add_source.name, add_source.url, add_source.export_id, coalesce(add_source.owner, gn_harvest.caller()))
     RETURNING s.* INTO added;
@@ -213,6 +214,7 @@ BEGIN
         RAISE EXCEPTION 'source "%" exists already', new_name
             USING ERRCODE = 'duplicate_object', HINT = 'Choose another name; SELECT source FROM gn_harvest.source_status lists those taken.';
     END IF;
+    PERFORM gn_harvest.check_allowed_host(alter_source.url);
     result := gn_harvest.apply_settings(before, settings);
     -- A secret was given for one host: it does not follow the source to another.
     IF gn_harvest.url_host(result.url) <> gn_harvest.url_host(before.url)

@@ -1,6 +1,7 @@
 //! gn_harvest from outside: a real server, the installed extension, a simulated GeoNature over HTTP, answers in SQL.
 //! One file a behaviour; all share one cluster and each test has a database of its own.
 
+mod allowed_hosts;
 mod bare_server;
 mod cancel;
 mod check_source;
