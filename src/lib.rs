@@ -14,6 +14,7 @@ mod harvest;
 mod postgres;
 mod probe;
 mod reading;
+mod retention;
 mod retry;
 mod run;
 mod settings;
@@ -102,6 +103,11 @@ extension_sql_file!(
     requires = ["dashboard"]
 );
 extension_sql_file!(
+    "../sql/retention.sql",
+    name = "retention",
+    requires = ["run", "tally", "alert"]
+);
+extension_sql_file!(
     "../sql/source_api.sql",
     name = "source_api",
     requires = ["source", "run", "tally", "run_functions", "run_api"]
@@ -131,6 +137,7 @@ extension_sql_file!(
     name = "grants",
     requires = [
         "metrics",
+        "retention_functions",
         "source_api",
         "mapping_api",
         "metadata_api",

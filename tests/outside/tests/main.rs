@@ -22,6 +22,7 @@ mod readme;
 mod redirects;
 mod rejects;
 mod resume;
+mod retention;
 mod roles;
 mod schedule;
 mod secrets;
