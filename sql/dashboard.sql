@@ -1,5 +1,5 @@
--- Figures of the whole: the top of the screen, the days, what is rejected, and the measures for monitoring. Counted, not
--- scanned (tally.sql): they answer at once however much was harvested.
+-- Figures of the whole: the top of the screen, and what is rejected. Counted, not scanned (tally.sql): they answer at once
+-- however much was harvested.
 
 CREATE VIEW gn_harvest.dashboard WITH (security_barrier) AS
 WITH visible AS MATERIALIZED (
@@ -61,27 +61,3 @@ COMMENT ON VIEW gn_harvest.rejected_by_reason IS 'Rejected records that wait, by
 COMMENT ON COLUMN gn_harvest.rejected_by_reason.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.rejected_by_reason.reason IS 'Reason code (listed in the README).';
 COMMENT ON COLUMN gn_harvest.rejected_by_reason.records IS 'How many records wait.';
-
-CREATE VIEW gn_harvest.run_day WITH (security_barrier) AS
-SELECT h.source,
-       h.started_at::date AS day,
-       count(*) AS runs,
-       count(*) FILTER (WHERE h.status IN ('failed', 'blocked', 'interrupted')) AS failures,
-       sum(h.fetched)::bigint AS fetched,
-       sum(h.inserted)::bigint AS inserted,
-       sum(h.updated)::bigint AS updated,
-       sum(h.deleted)::bigint AS deleted,
-       sum(h.rejected)::bigint AS rejected
-FROM gn_harvest.run_history h
-WHERE h.source_id IS NOT NULL
-GROUP BY h.source_id, h.source, h.started_at::date;
-COMMENT ON VIEW gn_harvest.run_day IS 'What the runs of each source did each day: for charts. Days are those of the session''s time zone.';
-COMMENT ON COLUMN gn_harvest.run_day.source IS 'Name of the source, as it was at the time.';
-COMMENT ON COLUMN gn_harvest.run_day.day IS 'Day on which the runs began.';
-COMMENT ON COLUMN gn_harvest.run_day.runs IS 'Runs of that day.';
-COMMENT ON COLUMN gn_harvest.run_day.failures IS 'Of which failed, were blocked or interrupted.';
-COMMENT ON COLUMN gn_harvest.run_day.fetched IS 'Records read.';
-COMMENT ON COLUMN gn_harvest.run_day.inserted IS 'Observations that were new here.';
-COMMENT ON COLUMN gn_harvest.run_day.updated IS 'Observations of which something has changed.';
-COMMENT ON COLUMN gn_harvest.run_day.deleted IS 'Observations removed.';
-COMMENT ON COLUMN gn_harvest.run_day.rejected IS 'Records that could not be written.';

@@ -12,7 +12,9 @@ BEGIN
     EXECUTE format('GRANT SELECT ON gn_harvest.run_history, gn_harvest.run_progress, gn_harvest.source_status,
         gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict,
         gn_harvest.metadata_review, gn_harvest.open_alert, gn_harvest.alert_history TO %I', role);
-    EXECUTE format('GRANT SELECT ON gn_harvest.dashboard, gn_harvest.run_day, gn_harvest.rejected_by_reason, gn_harvest.metrics TO %I', role);
+    EXECUTE format('GRANT SELECT ON gn_harvest.dashboard, gn_harvest.rejected_by_reason, gn_harvest.metrics TO %I', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.status_page(text), gn_harvest.status_page_data(),
+        gn_harvest.render_status_page(text, boolean), gn_harvest.installed_version() TO %I', role);
     -- Views check the functions that they call against who reads them.
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.visible_source(name), gn_harvest.sees_everything(name),
         gn_harvest.working_source(), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text),

@@ -35,6 +35,8 @@ mod mapping;
 mod record;
 #[allow(dead_code, unused_imports)]
 mod schedule;
+#[allow(dead_code, unused_imports)]
+mod status_page;
 
 pg_module_magic!(name, version);
 
@@ -103,6 +105,11 @@ extension_sql_file!(
     requires = ["dashboard"]
 );
 extension_sql_file!(
+    "../sql/status_page.sql",
+    name = "status_page",
+    requires = ["dashboard", "alert", "status_page_functions"]
+);
+extension_sql_file!(
     "../sql/retention.sql",
     name = "retention",
     requires = ["run", "tally", "alert"]
@@ -138,6 +145,7 @@ extension_sql_file!(
     requires = [
         "metrics",
         "retention_functions",
+        "status_page",
         "source_api",
         "mapping_api",
         "metadata_api",

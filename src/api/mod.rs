@@ -5,3 +5,4 @@ mod retention;
 mod run;
 mod schedule;
 mod source;
+mod status_page;
