@@ -32,7 +32,7 @@ FROM (SELECT) one_row
 LEFT JOIN LATERAL (
     SELECT h.source, h.status, h.started_at
     FROM visible v, LATERAL (
-        SELECT r.* FROM gn_harvest.all_run r WHERE r.source_id = v.id AND r.mode <> 'check' ORDER BY r.run DESC LIMIT 1) h
+        SELECT r.* FROM gn_harvest.all_run r WHERE r.source_id = v.id AND r.mode NOT IN ('check', 'plan') ORDER BY r.run DESC LIMIT 1) h
     ORDER BY h.run DESC LIMIT 1) last ON true;
 COMMENT ON VIEW gn_harvest.dashboard IS 'One row: the figures at the top of the screen, of the sources that one may see.';
 COMMENT ON COLUMN gn_harvest.dashboard.observations IS 'Observations that came from the sources and are in the target.';

@@ -43,7 +43,7 @@ AS $$
 BEGIN
     PERFORM gn_harvest.grant_views(role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.add_source, gn_harvest.alter_source, gn_harvest.set_credentials,
-        gn_harvest.pause_source, gn_harvest.resume_source, gn_harvest.drop_source, gn_harvest.accept_columns, gn_harvest.check_source,
+        gn_harvest.pause_source, gn_harvest.resume_source, gn_harvest.drop_source, gn_harvest.accept_columns, gn_harvest.check_source, gn_harvest.plan,
         gn_harvest.run, gn_harvest.run_all, gn_harvest.retry_rejected, gn_harvest.discard_rejected,
         gn_harvest.cancel, gn_harvest.is_running, gn_harvest.wait_for,
         gn_harvest.map_value, gn_harvest.unmap_value, gn_harvest.map_field,

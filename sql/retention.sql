@@ -9,7 +9,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT last.id
     FROM gn_harvest.source s,
-         LATERAL (SELECT r.id FROM gn_harvest.run r WHERE r.source_id = s.id AND r.mode <> 'check' ORDER BY r.id DESC LIMIT 20) last
+         LATERAL (SELECT r.id FROM gn_harvest.run r WHERE r.source_id = s.id AND r.mode NOT IN ('check', 'plan') ORDER BY r.id DESC LIMIT 20) last
     UNION
     SELECT last.id
     FROM gn_harvest.source s, (VALUES ('{full,reconcile}'::text[]), ('{full,reconcile,incremental}')) m(modes),
@@ -31,9 +31,9 @@ BEGIN
     DELETE FROM gn_harvest.run r
     WHERE r.id IN (
         SELECT o.id FROM gn_harvest.run o
-        WHERE (run_days > 0 AND o.mode <> 'check' AND o.created_at < now() - make_interval(days => run_days)
-               OR o.mode = 'check' AND o.created_at < now() - interval '1 day')
-          AND (o.status <> 'running' OR o.source_id IS NULL OR o.mode = 'check')
+        WHERE (run_days > 0 AND o.mode NOT IN ('check', 'plan') AND o.created_at < now() - make_interval(days => run_days)
+               OR o.mode IN ('check', 'plan') AND o.created_at < now() - interval '1 day')
+          AND (o.status <> 'running' OR o.source_id IS NULL OR o.mode IN ('check', 'plan'))
           AND NOT o.id IN (SELECT gn_harvest.lasting_run())
           AND NOT EXISTS (SELECT FROM gn_harvest.slice sl WHERE sl.run_id = o.id)
           AND NOT EXISTS (SELECT FROM gn_harvest.missing m WHERE m.run_id = o.id)

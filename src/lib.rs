@@ -11,6 +11,7 @@ mod deletion;
 mod error;
 mod gather;
 mod harvest;
+mod plan;
 mod postgres;
 mod probe;
 mod reading;

@@ -40,7 +40,7 @@ enum Which {
 }
 
 /// Tries, at the end of a run, the dead letters that wait for a dataset that is here now.
-pub fn run_resolvable(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {
+pub fn run_resolvable(session: &Session, target: &mut dyn Target) -> Result<(), Failure> {
     let source = &session.source;
     let samples = postgres::transaction(|| waiting_for_datasets(source.id, session.task.run_id))?;
     if samples.is_empty() {
@@ -53,10 +53,8 @@ pub fn run_resolvable(session: &Session, synthese: &mut Synthese) -> Result<(), 
         let (items, values): (Vec<String>, Vec<String>) = samples.into_iter().unzip();
         let texts = items.iter().map(String::as_str);
         let mut here = Vec::new();
-        for page in parse(session, &mappings, synthese, texts)? {
-            here.extend(postgres::transaction(|| {
-                synthese.datasets_here(page.batch)
-            })?);
+        for page in parse(session, &mappings, target, texts)? {
+            here.extend(postgres::transaction(|| target.datasets_here(page.batch))?);
         }
         Which::Datasets(values.into_iter().filter(|v| here.contains(v)).collect())
     };
@@ -64,14 +62,14 @@ pub fn run_resolvable(session: &Session, synthese: &mut Synthese) -> Result<(), 
         Which::Datasets(values) if values.is_empty() => Ok(()),
         which => {
             phase(session, "retrying", None)?;
-            replay(session, synthese, &mappings, which)
+            replay(session, target, &mappings, which)
         }
     }
 }
 
 fn replay(
     session: &Session,
-    synthese: &mut Synthese,
+    target: &mut dyn Target,
     mappings: &[FieldMapping],
     which: &Which,
 ) -> Result<(), Failure> {
@@ -82,7 +80,7 @@ fn replay(
             letters(session.source.id, session.task.run_id, after, which)
         })?;
         let Some(last) = letters.last() else {
-            synthese.replayed = None;
+            target.replaying(None);
             return Ok(());
         };
         after = last.id;
@@ -95,14 +93,14 @@ fn replay(
                 .iter()
                 .filter(|letter| letter.duplicate == reason)
                 .map(|letter| letter.payload.as_str());
-            let pages = parse(session, mappings, synthese, again)?;
+            let pages = parse(session, mappings, target, again)?;
             if pages.is_empty() {
                 continue;
             }
-            synthese.replayed = reason;
+            target.replaying(reason);
             postgres::transaction(|| {
                 let mut counts = Counts::default();
-                synthese.write(pages, &mut counts)?;
+                target.write(pages, &mut counts)?;
                 counts.pages = 0;
                 run::add(session.task.run_id, &counts, None)
             })?;
@@ -122,7 +120,7 @@ struct Letter {
 fn parse<'l>(
     session: &Session,
     mappings: &[FieldMapping],
-    synthese: &Synthese,
+    target: &dyn Target,
     letters: impl Iterator<Item = &'l str>,
 ) -> Result<Vec<Parsed>, Failure> {
     let (features, flat): (Vec<&str>, Vec<&str>) = letters.partition(|text| is_feature(text));
@@ -137,7 +135,7 @@ fn parse<'l>(
         names.sort_unstable();
         names.dedup();
         let layout = probe::layout_of(&session.source, mappings, &names, &texts, geojson)?;
-        pages.push(target::parse(&synthese.reader(), &layout, texts));
+        pages.push(target::parse(&target.reader(), &layout, texts));
     }
     Ok(pages)
 }

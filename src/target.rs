@@ -1,10 +1,11 @@
 //! Where the records of a run go, as the reading of an export, its deletions and its dead letters see it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::Failure;
 use crate::mapping::Layout;
-use crate::record::Batch;
+use crate::record::{Batch, Reason};
 use crate::run::Counts;
 
 /// A page as it was parsed, with the text of its items.
@@ -25,6 +26,12 @@ pub trait Target {
 
     /// Deletes rows of the source, in the target and in the lineage. Returns how many went, and why one did not.
     fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure>;
+
+    /// Of the datasets that some records name, those to which records can go now, as text. In a transaction.
+    fn datasets_here(&mut self, batch: Batch) -> Result<HashSet<String>, Failure>;
+
+    /// What is written from now on are dead letters, refused before for a reason that decides what they may replace.
+    fn replaying(&mut self, refused_as: Option<Reason>);
 }
 
 /// Reads items and keeps their texts.

@@ -13,7 +13,7 @@ use super::resolve::{Observation, Unknown};
 use super::write::{self, Change};
 use super::{Synthese, gather};
 use crate::error::Failure;
-use crate::record::{self, Batch, Rejection};
+use crate::record::{self, Batch, Reason, Rejection};
 use crate::run::Counts;
 use crate::target::{Parsed, Reader, Target};
 
@@ -22,16 +22,34 @@ type Refusal = (usize, Rejection, String);
 
 /// Observations by what becomes of them.
 #[derive(Default)]
-struct Sorted {
-    new: Vec<Observation>,
+pub(super) struct Sorted {
+    pub new: Vec<Observation>,
     /// With their row, and whether it has to be adopted.
-    known: Vec<(Observation, i64, bool)>,
+    pub known: Vec<(Observation, i64, bool)>,
     /// Keys that name another record now.
-    displaced: Vec<String>,
+    pub displaced: Vec<String>,
     /// Keys and UUIDs of those that need no write.
     settled: Vec<(String, Option<[u8; 16]>)>,
     /// Rows of the target that are gone, with the item that takes their place.
     lost: HashMap<i64, usize>,
+}
+
+impl Sorted {
+    /// By how much the source holds more once these items are written. Rows that were not its own before: those
+    /// inserted, which no update placed, and those adopted; less those that it counted and that someone had deleted here.
+    pub fn gained(&self, written: &HashSet<usize>) -> i64 {
+        let kept = self
+            .known
+            .iter()
+            .filter(|(observation, _, adopt)| !adopt && written.contains(&observation.item))
+            .count();
+        let lost = self
+            .lost
+            .values()
+            .filter(|item| written.contains(*item))
+            .count();
+        written.len() as i64 - kept as i64 - lost as i64
+    }
 }
 
 impl Target for Synthese {
@@ -52,7 +70,8 @@ impl Target for Synthese {
         let (observations, created) = self
             .as_owner(|synthese| synthese.resolve(records, &items, &mut letters, &mut unknown))?;
         self.tell(created, counts)?;
-        let sorted = self.sort(observations, &items, &mut letters, counts)?;
+        let known = self.recognise(&observations)?;
+        let sorted = self.sort(known, observations, &items, &mut letters, counts)?;
         let (placed, refused) = self.as_owner(|synthese| synthese.write_sorted(&sorted, counts))?;
         for (item, rejection, sqlstate) in refused {
             letters.push(DeadLetter {
@@ -74,19 +93,7 @@ impl Target for Synthese {
         counts.skipped += kept.discarded;
         self.has_rejects |= !letters.is_empty();
         rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
-        // Rows that were not this source's before: those inserted, which no update placed, and those adopted; less
-        // those that it counted and that someone had deleted here.
-        let kept = sorted
-            .known
-            .iter()
-            .filter(|(observation, _, adopt)| !adopt && placed_items.contains(&observation.item))
-            .count();
-        let lost = sorted
-            .lost
-            .values()
-            .filter(|item| placed_items.contains(*item))
-            .count();
-        let gained = (placed.len() - kept) as i64 - lost as i64;
+        let gained = sorted.gained(&placed_items);
         Spi::run_with_args(
             "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
             &[self.source_id.into(), gained.into()],
@@ -106,20 +113,33 @@ impl Target for Synthese {
                 .map(|refused| refused.failure.message.clone()),
         ))
     }
+
+    fn datasets_here(&mut self, batch: Batch) -> Result<HashSet<String>, Failure> {
+        self.find_datasets(batch)
+    }
+
+    fn replaying(&mut self, refused_as: Option<Reason>) {
+        self.replayed = refused_as;
+    }
 }
 
 impl Synthese {
+    /// What is known of some observations, here and in the target.
+    fn recognise(&mut self, observations: &[Observation]) -> Result<Known, Failure> {
+        let lineage = identity::lineage(self.source_id, observations)?;
+        let held = self.as_owner(|_| identity::held(&lineage, observations))?;
+        Ok(Known::new(self.source_id, lineage, held))
+    }
+
     /// Decides what becomes of each observation.
-    fn sort<'i>(
-        &mut self,
+    pub(super) fn sort<'i>(
+        &self,
+        mut known: Known,
         observations: Vec<Observation>,
         items: &[&'i str],
         letters: &mut Vec<DeadLetter<'i>>,
         counts: &mut Counts,
     ) -> Result<Sorted, Failure> {
-        let lineage = identity::lineage(self.source_id, &observations)?;
-        let held = self.as_owner(|_| identity::held(&lineage, &observations))?;
-        let mut known = Known::new(self.source_id, lineage, held);
         let moved = known.moved(&observations, self.source_id);
         if !moved.is_empty() {
             let duplicates = rejects::duplicates(self.source_id, moved.keys())?;

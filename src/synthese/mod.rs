@@ -9,6 +9,8 @@ mod identity;
 mod lineage;
 mod metadata;
 mod place;
+pub mod planned;
+mod planner;
 mod referential;
 mod rejects;
 mod resolve;
@@ -30,6 +32,7 @@ use formats::Formats;
 pub use metadata::Metadata;
 pub use metadata::ledger::Unseen;
 use metadata::{Decisions, Heard, Options, Outcome};
+pub use planner::Planner;
 use referential::Referential;
 use rejects::DeadLetter;
 pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished, from_json};
@@ -59,17 +62,37 @@ pub struct Synthese {
     warnings: Vec<String>,
     tally: Tally,
     /// Why the dead letters that are written now were refused before, where that decides what they may replace.
-    pub replayed: Option<Reason>,
+    replayed: Option<Reason>,
 }
 
 impl Synthese {
-    /// Reads what the target is and finds, or makes, the source's row in gn_synthese.t_sources. In a transaction.
+    /// Reads what the target is and finds, or makes, the source's row in gn_synthese.t_sources; takes up the lineage of
+    /// a source of the same name that was dropped. In a transaction.
     pub fn open(
         source: &Source,
         run_id: i64,
         owner: pg_sys::Oid,
         search_path: &str,
     ) -> Result<Self, Failure> {
+        let (synthese, former) = Self::look(source, run_id, owner, search_path)?;
+        if let Some(former) = former {
+            place::take_lineage_over(source.id, former)?;
+            tally::fold(former)?;
+        }
+        Spi::run_with_args(
+            "UPDATE gn_harvest.source_state SET id_source = $2 WHERE source_id = $1 AND id_source IS DISTINCT FROM $2",
+            &[source.id.into(), synthese.id_source.into()],
+        )?;
+        Ok(synthese)
+    }
+
+    /// The same without noting anything: with the former source whose lineage it would take up.
+    fn look(
+        source: &Source,
+        run_id: i64,
+        owner: pg_sys::Oid,
+        search_path: &str,
+    ) -> Result<(Self, Option<i32>), Failure> {
         let mappings = value_mappings(source.id)?;
         let priorities = identity::priorities()?;
         let former = place::former_source(&source.name)?;
@@ -86,15 +109,10 @@ impl Synthese {
                     warnings,
                 ))
             })?;
-        if let Some(former) = former.filter(|former| former.id_source == id_source) {
-            place::take_lineage_over(source.id, former.source_id)?;
-            tally::fold(former.source_id)?;
-        }
-        Spi::run_with_args(
-            "UPDATE gn_harvest.source_state SET id_source = $2 WHERE source_id = $1 AND id_source IS DISTINCT FROM $2",
-            &[source.id.into(), id_source.into()],
-        )?;
-        Ok(Synthese {
+        let former = former
+            .filter(|former| former.id_source == id_source)
+            .map(|former| former.source_id);
+        let synthese = Synthese {
             source_id: source.id,
             run_id,
             owner,
@@ -122,7 +140,8 @@ impl Synthese {
             warnings,
             tally: Tally::default(),
             replayed: None,
-        })
+        };
+        Ok((synthese, former))
     }
 
     pub fn lengths(&self) -> Lengths {

@@ -59,6 +59,17 @@ pub struct Observation {
     pub geometry_hash: u128,
 }
 
+impl Observation {
+    /// The value of a column, to show.
+    pub fn shown(&self, target: &str) -> Option<String> {
+        match self.values.get(column_index(target)?)? {
+            Value::Text(text) => Some(text.clone()),
+            Value::Integer(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+}
+
 /// Values that the local referentials do not know, with how often they came.
 pub type Unknown = HashMap<(&'static str, String), i64>;
 

@@ -17,6 +17,7 @@ mod losses;
 mod metadata;
 mod moving_source;
 mod people;
+mod plan;
 mod politeness;
 mod readme;
 mod redirects;

@@ -13,3 +13,5 @@ pub mod record;
 pub mod schedule;
 #[path = "../../../src/status_page/mod.rs"]
 pub mod status_page;
+#[path = "../../../src/plan/tally.rs"]
+pub mod tally;
