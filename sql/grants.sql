@@ -10,7 +10,7 @@ BEGIN
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA gn_harvest TO %I', role);
     EXECUTE format('GRANT SELECT ON gn_harvest.run_history, gn_harvest.run_progress, gn_harvest.source_status,
-        gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict,
+        gn_harvest.scheduler_status, gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict,
         gn_harvest.metadata_review, gn_harvest.open_alert, gn_harvest.alert_history TO %I', role);
     EXECUTE format('GRANT SELECT ON gn_harvest.dashboard, gn_harvest.rejected_by_reason, gn_harvest.metrics TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.status_page(text), gn_harvest.status_page_data(),
@@ -19,7 +19,7 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.visible_source(name), gn_harvest.sees_everything(name),
         gn_harvest.working_source(), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text),
         gn_harvest.frequency(text, text), gn_harvest.frequency_in(text, text, boolean), gn_harvest.schedule_obstacle(),
-        gn_harvest.next_tick(text, timestamptz),
+        gn_harvest.next_tick(text, timestamptz), gn_harvest.scheduler_facts(), gn_harvest.obstacle_advice(text, boolean),
         gn_harvest.next_run(integer, text, text, double precision, text, timestamptz, timestamptz, text, timestamptz),
         gn_harvest.alert_text(text, text, boolean),
         gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]) TO %I', role);

@@ -120,12 +120,3 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.is_working(integer) IS 'Whether a run of a source is going on; waits for a worker that has ended its run to be gone.';
-
-CREATE FUNCTION gn_harvest.within_hours(hours text, at time) RETURNS boolean
-LANGUAGE sql IMMUTABLE
-AS $$
-    SELECT CASE WHEN first < last THEN at >= first AND at < last
-                ELSE at >= first OR at < last END
-    FROM (SELECT pg_catalog.split_part(hours, '-', 1)::time AS first, pg_catalog.split_part(hours, '-', 2)::time AS last) range
-$$;
-COMMENT ON FUNCTION gn_harvest.within_hours(text, time) IS 'Whether a time of day lies in a range such as 20:00-06:00.';

@@ -63,7 +63,7 @@ COMMENT ON COLUMN gn_harvest.source.page_size IS 'Records asked for in one reque
 COMMENT ON COLUMN gn_harvest.source.uncapped_pages IS 'Asks with limit=0, which goes round the partner''s cap on pages: only if its administrator agrees.';
 COMMENT ON COLUMN gn_harvest.source.retry_budget IS 'Requests that a run may repeat after errors before it fails.';
 COMMENT ON COLUMN gn_harvest.source.look_back IS 'How far before the last change an incremental run asks again: more than a clock''s step and a long transaction of the partner.';
-COMMENT ON COLUMN gn_harvest.source.allowed_hours IS 'Hours of this server in which runs may work, such as 20:00-06:00; null: always.';
+COMMENT ON COLUMN gn_harvest.source.allowed_hours IS 'Hours of the day, in gn_harvest.timezone, in which runs may work, such as 20:00-06:00; null: always.';
 COMMENT ON COLUMN gn_harvest.source.pause_after_failures IS 'Failed runs in a row after which the source is paused.';
 COMMENT ON COLUMN gn_harvest.source.protected_columns IS 'Columns of gn_synthese.synthese that are written when an observation is new and never again.';
 COMMENT ON COLUMN gn_harvest.source.on_unknown_value IS 'What a code or label that is not in the local nomenclature becomes: default (that of the target), null, or reject (the record waits).';

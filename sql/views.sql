@@ -146,7 +146,7 @@ SELECT s.name AS source,
        s.organism,
        gn_harvest.frequency(s.schedule, s.reconcile_schedule) AS frequency,
        st.last_success_at AS last_import,
-       CASE WHEN s.enabled AND gn_harvest.schedule_obstacle() IS NULL
+       CASE WHEN s.enabled AND (SELECT gn_harvest.schedule_obstacle()) IS NULL
             THEN gn_harvest.next_run(g.source_id, g.schedule, g.reconcile_schedule, g.jitter, g.allowed_hours,
                                      g.ticks_settled_at, g.reconciles_settled_at, g.broken_off_mode, g.broken_off_at)
        END AS next_run,

@@ -19,10 +19,14 @@ pub fn now() -> Timestamp {
 
 /// gn_harvest.timezone, by default that of the server's log: a session's own does not matter.
 pub fn zone() -> TimeZone {
+    schedule::zone(&zone_name()).unwrap_or(TimeZone::UTC)
+}
+
+pub fn zone_name() -> String {
     settings::text(&settings::TIMEZONE)
         .or_else(|| postgres::setting(c"log_timezone"))
-        .and_then(|name| schedule::zone(&name))
-        .unwrap_or(TimeZone::UTC)
+        .filter(|name| schedule::zone(name).is_some())
+        .unwrap_or_else(|| "UTC".to_owned())
 }
 
 /// A moment of PostgreSQL's; none for infinity.

@@ -159,7 +159,7 @@ impl Writer<'_> {
             while open && fetcher.hungry() {
                 open = self.feed(fetcher)?;
             }
-            match fetcher.recv_timeout(Duration::from_millis(100)) {
+            match postgres::shown_as_waiting(|| fetcher.recv_timeout(Duration::from_millis(100))) {
                 Some(Event::Part(part)) => {
                     news = Instant::now();
                     self.seen.note(part.total);

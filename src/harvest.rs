@@ -13,11 +13,12 @@ use crate::gather::{self, Seen};
 use crate::geonature::{Client, Deletion, Stop, Traffic};
 use crate::reading::{self, Reading};
 use crate::run;
+use crate::schedule::Hours;
 use crate::source::Source;
 use crate::synthese::{self, Synthese};
 use crate::target::Target;
 use crate::worker::Task;
-use crate::{check, plan, postgres, probe, retry, settings, upkeep};
+use crate::{check, clock, plan, postgres, probe, retry, settings, upkeep};
 
 /// What a worker has in hand.
 pub struct Session<'a> {
@@ -117,12 +118,8 @@ pub fn within_hours(source: &Source) -> Result<(), Failure> {
     let Some(hours) = &source.allowed_hours else {
         return Ok(());
     };
-    if Spi::get_one_with_args::<bool>(
-        "SELECT gn_harvest.within_hours($1, localtime)",
-        &[hours.as_str().into()],
-    )?
-    .unwrap_or(true)
-    {
+    let local = clock::now().to_zoned(clock::zone()).time();
+    if Hours::parse(hours).is_none_or(|hours| hours.contains(local)) {
         return Ok(());
     }
     Err(Failure::new(run::OUT_OF_HOURS, format!("source \"{}\" may only be harvested from {}", source.name, hours.replace('-', " to ")))

@@ -11,6 +11,8 @@ mod deletion;
 mod error;
 mod gather;
 mod harvest;
+mod home;
+mod launcher;
 mod plan;
 mod postgres;
 mod probe;
@@ -18,11 +20,13 @@ mod reading;
 mod retention;
 mod retry;
 mod run;
+mod scheduler;
 mod settings;
 mod source;
 mod synthese;
 mod target;
 mod upkeep;
+mod visitor;
 mod worker;
 
 // Without PostgreSQL: compiled by tests/pure as well, which uses more of them than the extension does.
@@ -162,4 +166,7 @@ extension_sql_file!(
 pub extern "C-unwind" fn _PG_init() {
     postgres::note_loading();
     settings::register();
+    if postgres::is_preloaded() {
+        launcher::register();
+    }
 }

@@ -16,8 +16,10 @@ use pgrx::prelude::*;
 
 use crate::error::Failure;
 
+mod board;
 mod server;
 
+pub use board::*;
 pub use server::*;
 
 mod raw {
@@ -382,7 +384,7 @@ pub fn in_background<R: Send + 'static>(
 
 fn receive<T>(receiver: &Receiver<T>) -> Result<T, Failure> {
     loop {
-        match receiver.recv_timeout(Duration::from_millis(50)) {
+        match shown_as_waiting(|| receiver.recv_timeout(Duration::from_millis(50))) {
             Ok(value) => return Ok(value),
             Err(RecvTimeoutError::Timeout) => {
                 check_for_interrupts!();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use crate::error::Failure;
@@ -80,13 +81,42 @@ fn is_preloaded() -> bool {
     postgres::is_preloaded()
 }
 
+/// What tells this place from a copy of it.
+#[pg_extern(stable)]
+fn place() -> JsonB {
+    JsonB(postgres::place())
+}
+
+/// The version of the library, which is newer than the SQL between the installation of a new one and ALTER EXTENSION.
+#[pg_extern(immutable)]
+fn library_version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// When the scheduler looked at this database last, since the server was started.
+#[pg_extern(volatile)]
+fn last_visit() -> Option<TimestampWithTimeZone> {
+    let visit = postgres::last_visit(postgres::database())?;
+    TimestampWithTimeZone::try_from(visit.at).ok()
+}
+
+/// The time zone that schedules go by.
+#[pg_extern(stable)]
+fn schedule_timezone() -> String {
+    time::zone_name()
+}
+
 extension_sql!(
     "COMMENT ON FUNCTION gn_harvest.check_schedule(text, text) IS 'Refuses a schedule that is not understood.';
      COMMENT ON FUNCTION gn_harvest.next_tick(text, timestamptz) IS 'The first time after a moment at which a schedule wants a run, in gn_harvest.timezone; null when it wants none.';
      COMMENT ON FUNCTION gn_harvest.frequency_in(text, text, boolean) IS 'Schedules in words, in French or in English.';
      COMMENT ON FUNCTION gn_harvest.next_run(integer, text, text, double precision, text, timestamptz, timestamptz, text, timestamptz) IS 'When a source is due next, of what the view standing says of it.';
      COMMENT ON FUNCTION gn_harvest.clock() IS 'The time that the scheduler goes by.';
+     COMMENT ON FUNCTION gn_harvest.place() IS 'What tells this place from a copy of it: the system, the database, the directory and its files, the machine.';
+     COMMENT ON FUNCTION gn_harvest.library_version() IS 'The version of the library.';
+     COMMENT ON FUNCTION gn_harvest.last_visit() IS 'When the scheduler looked at this database last, since the server was started.';
+     COMMENT ON FUNCTION gn_harvest.schedule_timezone() IS 'The time zone that schedules go by.';
      COMMENT ON FUNCTION gn_harvest.is_preloaded() IS 'Whether the library was loaded by shared_preload_libraries: without it nothing is run on schedule.';",
     name = "schedule_functions",
-    requires = [check_schedule, next_tick, frequency_in, next_run, clock, is_preloaded]
+    requires = [check_schedule, next_tick, frequency_in, next_run, clock, is_preloaded, place, library_version, last_visit, schedule_timezone]
 );

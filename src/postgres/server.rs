@@ -4,9 +4,13 @@ use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pgrx::PgMemoryContexts;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::error::Failure;
 
 /// Set in the postmaster, before it has children: each inherits it.
 static PRELOADED: AtomicBool = AtomicBool::new(false);
@@ -18,6 +22,7 @@ pub fn note_loading() {
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         PRELOADED.store(true, Ordering::Relaxed);
         // The postmaster works in the data directory. The file is gone once the standby is promoted.
+        super::ask_for_board();
         BEGAN_AS_STANDBY.store(Path::new("standby.signal").exists(), Ordering::Relaxed);
     }
 }
@@ -137,4 +142,141 @@ fn accept(good: bool, hint: &CStr) -> bool {
         unsafe { pg_sys::GUC_check_errhint_string = pg_sys::pstrdup(hint.as_ptr()) };
     }
     good
+}
+
+/// A database that may be visited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitable {
+    pub oid: pg_sys::Oid,
+    pub name: String,
+}
+
+/// The databases that take connections and are no templates. Works in a process that is connected to none, which can
+/// read no catalog but those that all databases share, and those only by hand.
+pub fn visitable_databases() -> Result<Vec<Visitable>, Failure> {
+    super::transaction(|| {
+        let mut found = Vec::new();
+        // SAFETY: as the launcher of autovacuum does it: in a transaction, the lock held until its end, each row read
+        // before the next is asked for.
+        unsafe {
+            let table = pg_sys::table_open(
+                pg_sys::DatabaseRelationId,
+                pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+            );
+            let scan = pg_sys::table_beginscan_catalog(table, 0, std::ptr::null_mut());
+            loop {
+                let row = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+                if row.is_null() {
+                    break;
+                }
+                let database = pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_database>();
+                // A limit of -2 marks a DROP DATABASE that broke off.
+                if (*database).datallowconn
+                    && !(*database).datistemplate
+                    && (*database).datconnlimit != -2
+                {
+                    found.push(Visitable {
+                        oid: (*database).oid,
+                        name: CStr::from_ptr((*database).datname.data.as_ptr())
+                            .to_string_lossy()
+                            .into_owned(),
+                    });
+                }
+            }
+            pg_sys::table_endscan(scan);
+            pg_sys::table_close(table, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        }
+        Ok(found)
+    })
+}
+
+/// Memory of a loop that never ends: what PostgreSQL allocates in a round is given back before the next.
+pub struct Rounds(PgMemoryContexts);
+
+impl Rounds {
+    pub fn new() -> Self {
+        let mut top = PgMemoryContexts::TopMemoryContext;
+        // SAFETY: the context lives as long as the process.
+        Rounds(unsafe { top.switch_to(|_| PgMemoryContexts::new("gn_harvest rounds")) })
+    }
+
+    pub fn round<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        // SAFETY: nothing that is allocated in a round is used after it: what `work` returns is Rust's.
+        unsafe {
+            self.0.reset();
+            self.0.switch_to(|_| work())
+        }
+    }
+}
+
+/// What tells this place from a copy of it: the system, the database, and the very files they are in.
+pub fn place() -> serde_json::Value {
+    // SAFETY: plain values that are set when the server starts.
+    let (system, directory) = unsafe {
+        (
+            pg_sys::GetSystemIdentifier(),
+            CStr::from_ptr(pg_sys::DataDir)
+                .to_string_lossy()
+                .into_owned(),
+        )
+    };
+    // Written once, by initdb: a copy is another file, born later.
+    let file = std::fs::metadata(Path::new(&directory).join("PG_VERSION")).ok();
+    let born = file
+        .as_ref()
+        .and_then(|file| file.created().ok())
+        .and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok())
+        .map(|born| born.as_nanos().to_string());
+    let machine = std::fs::read_to_string("/etc/machine-id")
+        .ok()
+        .filter(|id| !id.trim().is_empty())
+        // Nobody is to be told the number itself (man machine-id).
+        .map(|id| format!("{:016x}", xxh3_64_with_seed(id.trim().as_bytes(), 0x676e)));
+    serde_json::json!({
+        "system": system.to_string(),
+        "database": super::database().to_u32(),
+        "data_directory": directory,
+        "inode": file.map(|file| std::os::unix::fs::MetadataExt::ino(&file).to_string()),
+        "born": born,
+        "machine": machine,
+    })
+}
+
+/// Waits at most `time` or until something is signalled, shown as `event`; cancels and shutdowns act here.
+pub fn wait_for(time: std::time::Duration, event: u32) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: the process's own latch.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            time.as_millis() as i64,
+            event,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    check_for_interrupts!();
+}
+
+/// While a worker that was started ends.
+pub const UNTIL_WORKER_ENDS: u32 = pg_sys::WaitEventIPC::WAIT_EVENT_BGWORKER_SHUTDOWN;
+
+/// Runs `work`, which waits for threads or the network, shown so in pg_stat_activity.
+pub fn shown_as_waiting<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: the process's own entry, which only itself writes.
+    unsafe {
+        std::ptr::write_volatile(pg_sys::my_wait_event_info, pg_sys::PG_WAIT_EXTENSION);
+        let result = work();
+        std::ptr::write_volatile(pg_sys::my_wait_event_info, 0);
+        result
+    }
+}
+
+/// What pg_stat_activity shows of a process that rests.
+pub fn report_rest(text: &CStr) {
+    // SAFETY: PostgreSQL copies the text.
+    unsafe {
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr());
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
+    }
 }

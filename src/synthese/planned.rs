@@ -111,7 +111,7 @@ fn load(
 
 /// Notes where these observations would be; `displaced`: keys that name another record now.
 pub fn note(source_id: i32, placed: &[Placed], displaced: &[String]) -> Result<(), Failure> {
-    let ids: Vec<i64> = placed.iter().map(|p| p.id_synthese).collect();
+    let ids: Vec<i64> = placed.iter().map(|p| p.place.id_synthese).collect();
     if !displaced.is_empty() {
         Spi::run_with_args(
             "INSERT INTO pg_temp.planned AS p (id_synthese, uuid)

@@ -17,7 +17,7 @@ use super::metadata::{self, Metadata, Outcome};
 use super::planned::{self, Planning};
 use super::rejects::{self, DeadLetter};
 use super::resolve::{Observation, Unknown};
-use super::write::{self, Change, Difference};
+use super::write::{self, Change, Difference, Place};
 use super::{Synthese, gather};
 use crate::error::Failure;
 use crate::plan::tally::{Action, OBSERVATION, Tally};
@@ -304,7 +304,7 @@ impl Planner {
 fn placed_at(observation: &Observation, id_synthese: i64) -> Placed<'_> {
     Placed {
         observation,
-        id_synthese,
+        place: Place::nowhere(id_synthese),
         adopted: false,
     }
 }

@@ -116,6 +116,15 @@ fn insert_part(
 }
 
 impl Place {
+    /// Of a row that is not written, only planned.
+    pub fn nowhere(id_synthese: i64) -> Self {
+        Place {
+            id_synthese,
+            cd_nom: None,
+            id_dataset: None,
+        }
+    }
+
     /// From the first three columns of a row.
     fn read(row: &pgrx::spi::SpiHeapTupleData) -> Result<Self, Failure> {
         Ok(Place {

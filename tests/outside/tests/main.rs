@@ -26,6 +26,7 @@ mod resume;
 mod retention;
 mod roles;
 mod schedule;
+mod scheduler;
 mod secrets;
 mod start;
 mod stopping;
