@@ -34,6 +34,7 @@ LATERAL (VALUES
     ('gn_harvest_running', (s.source IN (SELECT p.source FROM progress p))::integer, 'boolean', '1 while it is harvested.'),
     ('gn_harvest_consecutive_failures', s.consecutive_failures, 'runs', 'Runs that have failed in a row.'),
     ('gn_harvest_last_success_timestamp_seconds', extract(epoch FROM s.last_import), 'seconds', 'End of its last run that succeeded, since 1970.'),
+    ('gn_harvest_next_run_timestamp_seconds', extract(epoch FROM s.next_run), 'seconds', 'When it runs next by itself, since 1970; not there when nothing will run it.'),
     ('gn_harvest_last_run_timestamp_seconds', extract(epoch FROM r.started_at), 'seconds', 'Beginning of its last run, since 1970.'),
     ('gn_harvest_last_run_duration_seconds', extract(epoch FROM r.duration), 'seconds', 'How long its last run took, or has taken so far.'),
     ('gn_harvest_last_run_succeeded', CASE WHEN r.status <> 'running' THEN (r.status = 'succeeded')::integer END, 'boolean', '1 if its last run succeeded; not there while it works.'),

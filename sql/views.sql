@@ -146,11 +146,12 @@ SELECT s.name AS source,
        s.organism,
        gn_harvest.frequency(s.schedule, s.reconcile_schedule) AS frequency,
        st.last_success_at AS last_import,
+       st.observations,
+       worst.message AS alert,
        CASE WHEN s.enabled AND (SELECT gn_harvest.schedule_obstacle()) IS NULL
             THEN gn_harvest.next_run(g.source_id, g.schedule, g.reconcile_schedule, g.jitter, g.allowed_hours,
                                      g.ticks_settled_at, g.reconciles_settled_at, g.broken_off_mode, g.broken_off_at)
        END AS next_run,
-       st.observations,
        CASE WHEN s.id IN (SELECT gn_harvest.working_source()) THEN gn_harvest.word('running')
             WHEN NOT s.enabled THEN gn_harvest.word('paused')
             WHEN last.status IS NULL THEN gn_harvest.word('never run')
@@ -166,7 +167,6 @@ SELECT s.name AS source,
        s.export_id,
        s.owner,
        s.organism_uuid,
-       worst.message AS alert,
        worst.severity AS alert_severity,
        coalesce(worst.alerts, 0) AS alerts
 FROM gn_harvest.source s
