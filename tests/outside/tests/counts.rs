@@ -6,6 +6,7 @@ use gn_harvest_outside::Database;
 use serde_json::json;
 
 use crate::support::*;
+use crate::surface::pour;
 
 /// What is counted, beside what a scan finds: by source, taxon and dataset in the lineage and in the target.
 const DIFFERENCES: &str = "
@@ -293,6 +294,61 @@ fn a_source_that_came_back_can_be_dropped_with_its_data_at_once() {
     );
     assert_eq!(
         database.number("SELECT (SELECT count(*) FROM gn_harvest.taxon_tally) + (SELECT count(*) FROM gn_harvest.dataset_tally)"),
+        0
+    );
+}
+
+#[test]
+fn a_restored_dump_has_the_same_counts_and_so_has_one_that_was_counted_anew() {
+    let (database, partners) = two_sources(150);
+    partners[0].tamper(partners[0].ids()[3], "cd_nom", Some("999999"));
+    run_well(&database, "un", "full");
+    run_well(&database, "deux", "full");
+    let copy = cluster().empty_database();
+    pour(&database, &copy);
+    assert_counted(&copy, "pg_dump and its restoration");
+    let figures = "SELECT observations || ' ' || taxa || ' ' || datasets || ' ' || rejected FROM gn_harvest.dashboard";
+    assert_eq!(copy.value(figures), database.value(figures));
+    copy.run("SELECT gn_harvest.recount()");
+    assert_eq!(copy.value(figures), database.value(figures));
+    assert_counted(&copy, "recount");
+}
+
+#[test]
+fn counts_are_right_while_sessions_write_fold_and_give_up_at_once() {
+    let (database, _partners) = two_sources(150);
+    run_well(&database, "un", "full");
+    let source = database.number("SELECT id FROM gn_harvest.source WHERE name = 'un'");
+    let fold = format!("SELECT gn_harvest.fold_tally({source})");
+    let half = |what: &str| format!("{what} WHERE source_id = {source} AND key_number % 2 = 0");
+    let mut writer = database.connect();
+    let mut folder = database.connect();
+    writer.batch_execute("BEGIN").expect("a transaction");
+    writer
+        .batch_execute(&half("DELETE FROM gn_harvest.harvested"))
+        .expect("uncommitted changes");
+    // Another folds what it sees, while a third, which does not wait for it, leaves that to it.
+    folder
+        .batch_execute(&format!("BEGIN; {fold}"))
+        .expect("a fold");
+    database.run(&format!("SET statement_timeout = '20s'; {fold}"));
+    // Nor does a writer wait for one who folds.
+    let mut other = database.connect();
+    other
+        .batch_execute(&format!("SET lock_timeout = '20s'; BEGIN; {}; ROLLBACK", format!("UPDATE gn_harvest.harvested SET cd_nom = 1 WHERE source_id = {source} AND key_number % 2 = 1")))
+        .expect("no lock to wait for");
+    folder.batch_execute("COMMIT").expect("folded");
+    writer.batch_execute("COMMIT").expect("deleted");
+    database.run(&format!(
+        "UPDATE gn_harvest.source_state st SET observations = (SELECT count(*) FROM gn_harvest.harvested h WHERE h.source_id = st.source_id AND h.id_synthese IS NOT NULL);
+         DELETE FROM gn_synthese.synthese s USING gn_harvest.source_state st WHERE st.source_id = {source} AND s.id_source = st.id_source
+            AND NOT EXISTS (SELECT FROM gn_harvest.harvested h WHERE h.id_synthese = s.id_synthese)"
+    ));
+    assert_counted(&database, "a deletion beside a fold");
+    database.run(&fold);
+    assert_counted(&database, "a fold after it");
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.taxon_tally WHERE observations <= 0"),
         0
     );
 }

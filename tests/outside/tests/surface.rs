@@ -591,7 +591,7 @@ fn a_dump_restores_sources_history_lineage_and_decisions_and_the_next_run_finds_
 }
 
 /// pg_dump of a database into an empty one.
-fn pour(database: &Database, copy: &Database) {
+pub fn pour(database: &Database, copy: &Database) {
     let cluster = database.cluster;
     let mut dump = Command::new(cluster.program("pg_dump"))
         .env("PGHOST", cluster.host())
