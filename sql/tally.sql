@@ -113,37 +113,27 @@ CREATE TRIGGER tally_truncated AFTER TRUNCATE ON gn_harvest.rejected
 CREATE FUNCTION gn_harvest.fold_tally(folded integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    tally record;
 BEGIN
     IF NOT pg_try_advisory_xact_lock('gn_harvest.taxon_tally'::regclass::oid::integer, folded) THEN
         RETURN;
     END IF;
-    WITH several AS (
-        SELECT t.cd_nom, sum(t.observations) AS observations
-        FROM gn_harvest.taxon_tally t WHERE t.source_id = folded
-        GROUP BY t.cd_nom HAVING count(*) > 1 OR sum(t.observations) = 0),
-    removed AS (
-        DELETE FROM gn_harvest.taxon_tally t USING several s
-        WHERE t.source_id = folded AND t.cd_nom = s.cd_nom)
-    INSERT INTO gn_harvest.taxon_tally (source_id, cd_nom, observations)
-    SELECT folded, s.cd_nom, s.observations FROM several s WHERE s.observations <> 0;
-    WITH several AS (
-        SELECT t.id_dataset, sum(t.observations) AS observations
-        FROM gn_harvest.dataset_tally t WHERE t.source_id = folded
-        GROUP BY t.id_dataset HAVING count(*) > 1 OR sum(t.observations) = 0),
-    removed AS (
-        DELETE FROM gn_harvest.dataset_tally t USING several s
-        WHERE t.source_id = folded AND t.id_dataset = s.id_dataset)
-    INSERT INTO gn_harvest.dataset_tally (source_id, id_dataset, observations)
-    SELECT folded, s.id_dataset, s.observations FROM several s WHERE s.observations <> 0;
-    WITH several AS (
-        SELECT t.reason, sum(t.records) AS records
-        FROM gn_harvest.rejected_tally t WHERE t.source_id = folded
-        GROUP BY t.reason HAVING count(*) > 1 OR sum(t.records) = 0),
-    removed AS (
-        DELETE FROM gn_harvest.rejected_tally t USING several s
-        WHERE t.source_id = folded AND t.reason = s.reason)
-    INSERT INTO gn_harvest.rejected_tally (source_id, reason, records)
-    SELECT folded, s.reason, s.records FROM several s WHERE s.records <> 0;
+    FOR tally IN
+        SELECT * FROM (VALUES ('taxon_tally', 'cd_nom', 'observations'), ('dataset_tally', 'id_dataset', 'observations'),
+                              ('rejected_tally', 'reason', 'records')) t(name, counted, number)
+    LOOP
+        EXECUTE format(
+            'WITH several AS (
+                 SELECT t.%2$I, sum(t.%3$I) AS n FROM gn_harvest.%1$I t WHERE t.source_id = $1
+                 GROUP BY t.%2$I HAVING count(*) > 1 OR sum(t.%3$I) = 0),
+             removed AS (
+                 DELETE FROM gn_harvest.%1$I t USING several s WHERE t.source_id = $1 AND t.%2$I = s.%2$I)
+             INSERT INTO gn_harvest.%1$I (source_id, %2$I, %3$I)
+             SELECT $1, s.%2$I, s.n FROM several s WHERE s.n <> 0',
+            tally.name, tally.counted, tally.number)
+        USING folded;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.fold_tally(integer) IS 'Puts together what statements have added to the counts of a source, so that they stay short.';

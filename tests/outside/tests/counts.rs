@@ -335,7 +335,9 @@ fn counts_are_right_while_sessions_write_fold_and_give_up_at_once() {
     // Nor does a writer wait for one who folds.
     let mut other = database.connect();
     other
-        .batch_execute(&format!("SET lock_timeout = '20s'; BEGIN; {}; ROLLBACK", format!("UPDATE gn_harvest.harvested SET cd_nom = 1 WHERE source_id = {source} AND key_number % 2 = 1")))
+        .batch_execute(&format!(
+            "SET lock_timeout = '20s'; BEGIN; UPDATE gn_harvest.harvested SET cd_nom = 1 WHERE source_id = {source} AND key_number % 2 = 1; ROLLBACK"
+        ))
         .expect("no lock to wait for");
     folder.batch_execute("COMMIT").expect("folded");
     writer.batch_execute("COMMIT").expect("deleted");
