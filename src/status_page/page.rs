@@ -10,7 +10,7 @@ use super::{Alert, DAYS, Day, Page, Progress, Rejected, Source};
 /// The only style that the page's own policy lets in.
 pub const STYLE: &str = include_str!("style.css");
 /// Its digest, as the policy names it.
-pub const STYLE_HASH: &str = "sha256-FmHnynpWZqzmLSQ8o2n5f6NcGG/VWDuRbtzMX8oVM0s=";
+pub const STYLE_HASH: &str = "sha256-c4Hea6qzxjjP5wQxxmR8cctSOQf32mMwawyuzvrjqY8=";
 
 /// The whole document.
 pub fn render(page: &Page, language: Language) -> String {
@@ -303,7 +303,7 @@ fn row_of(html: &mut Html, source: &Source, headings: [&'static str; 9], languag
         html.raw("<br/><small>").isolated(error).raw("</small>");
     }
     html.raw("</td>");
-    cell(html, "wide", headings[8]);
+    cell(html, "widest", headings[8]);
     match &source.alert {
         None => html.raw("–"),
         Some(alert) => {
