@@ -11,7 +11,7 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA gn_harvest TO %I', role);
     EXECUTE format('GRANT SELECT ON gn_harvest.run_history, gn_harvest.run_progress, gn_harvest.source_status,
         gn_harvest.scheduler_status, gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict,
-        gn_harvest.metadata_review, gn_harvest.open_alert, gn_harvest.alert_history TO %I', role);
+        gn_harvest.metadata_review, gn_harvest.harvested_record, gn_harvest.open_alert, gn_harvest.alert_history TO %I', role);
     EXECUTE format('GRANT SELECT ON gn_harvest.dashboard, gn_harvest.rejected_by_reason, gn_harvest.metrics TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.status_page(text), gn_harvest.status_page_data(),
         gn_harvest.render_status_page(text, boolean), gn_harvest.installed_version() TO %I', role);
@@ -22,7 +22,9 @@ BEGIN
         gn_harvest.next_tick(text, timestamptz), gn_harvest.scheduler_facts(), gn_harvest.obstacle_advice(text, boolean),
         gn_harvest.next_run(integer, text, text, double precision, text, timestamptz, timestamptz, text, timestamptz),
         gn_harvest.alert_text(text, text, boolean),
-        gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]) TO %I', role);
+        gn_harvest.local_table(), gn_harvest.local_metadata(), gn_harvest.likely_match(text, text, uuid[]),
+        gn_harvest.visible_record_source(name), gn_harvest.record_columns,
+        gn_harvest.record_view_query, gn_harvest.replaceable_view, gn_harvest.create_record_view TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_views(name) IS 'What readers and operators have in common.';
@@ -49,6 +51,11 @@ BEGIN
         gn_harvest.map_value, gn_harvest.unmap_value, gn_harvest.map_field,
         gn_harvest.map_dataset, gn_harvest.unmap_dataset,
         gn_harvest.target_columns, gn_harvest.field_columns, gn_harvest.mappable_columns, gn_harvest.rejection_reasons TO %I', role);
+    -- adopt_gn2pg reads as its caller: what it is made of is the caller's to call.
+    EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.adopt_gn2pg, gn_harvest.hide_statement, gn_harvest.check_gn2pg, gn_harvest.gn2pg_layout,
+        gn_harvest.gn2pg_parameters, gn_harvest.gn2pg_filters, gn_harvest.gn2pg_names, gn_harvest.gn2pg_sources, gn_harvest.gn2pg_page,
+        gn_harvest.gn2pg_watermark, gn_harvest.gn2pg_next_step, gn_harvest.gn2pg_known, gn_harvest.check_gn2pg_known,
+        gn_harvest.connect_gn2pg, gn_harvest.take_gn2pg, gn_harvest.begin_gn2pg, gn_harvest.take_gn2pg_rows, gn_harvest.end_gn2pg TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_operator(name) IS 'Lets a role connect sources, run and manage those that it owns, and read the views of them. Its runs write with its own rights: grant it what the target needs.';

@@ -13,7 +13,7 @@ SELECT s.id AS source_id,
        s.allowed_hours,
        st.ticks_settled_at,
        st.reconciles_settled_at,
-       CASE broken.mode WHEN 'reconcile' THEN 'reconcile' WHEN NULL THEN NULL ELSE 'auto' END AS broken_off_mode,
+       CASE WHEN broken.mode = 'reconcile' THEN 'reconcile' WHEN broken.mode IS NOT NULL THEN 'auto' END AS broken_off_mode,
        broken.finished_at AS broken_off_at
 FROM gn_harvest.source s
 JOIN gn_harvest.source_state st ON st.source_id = s.id
@@ -63,7 +63,10 @@ CREATE FUNCTION gn_harvest.is_at_home() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN EXISTS (SELECT FROM gn_harvest.home)
-                THEN EXISTS (SELECT FROM gn_harvest.home h WHERE h.place = gn_harvest.place())
+                -- A recovery from an archive is a copy too, even one into the files of the original.
+                THEN EXISTS (SELECT FROM gn_harvest.home h
+                             WHERE h.place = gn_harvest.place()
+                               AND NOT (gn_harvest.is_recovered() AND h.settled_at < pg_postmaster_start_time()))
                 ELSE NOT EXISTS (SELECT FROM gn_harvest.source s WHERE s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL) END
 $$;
 COMMENT ON FUNCTION gn_harvest.is_at_home() IS 'Whether this database is where its schedules were given, and no copy of it.';
@@ -84,7 +87,9 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     library_line text := format('shared_preload_libraries = ''%s''',
-                                concat_ws(', ', nullif(current_setting('shared_preload_libraries'), ''), 'gn_harvest'));
+                                concat_ws(', ', CASE WHEN pg_has_role(gn_harvest.caller(), 'pg_read_all_settings', 'USAGE')
+                                                     THEN nullif(current_setting('shared_preload_libraries'), '') ELSE '...' END,
+                                          'gn_harvest'));
 BEGIN
     SELECT a.detail, a.hint INTO detail, hint
     FROM (VALUES

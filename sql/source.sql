@@ -6,6 +6,7 @@ CREATE TABLE gn_harvest.source (
     url                  text        NOT NULL,
     export_id            integer     NOT NULL,
     metadata_export_id   integer,
+    target               text        NOT NULL DEFAULT 'synthese',
     organism             text,
     organism_uuid        uuid,
     format               text        NOT NULL DEFAULT 'auto',
@@ -52,6 +53,7 @@ COMMENT ON COLUMN gn_harvest.source.name IS 'Name, 1 to 63 characters; also that
 COMMENT ON COLUMN gn_harvest.source.url IS 'Base address of the partner''s GeoNature. Credentials are for its host and are removed when it changes.';
 COMMENT ON COLUMN gn_harvest.source.export_id IS 'Number of the export there.';
 COMMENT ON COLUMN gn_harvest.source.metadata_export_id IS 'Number of a second export that gives one record per acquisition framework, with its datasets.';
+COMMENT ON COLUMN gn_harvest.source.target IS 'synthese: observations, into gn_synthese.synthese; records: whatever the export has, into gn_harvest.record, which needs no GeoNature.';
 COMMENT ON COLUMN gn_harvest.source.organism IS 'Organism that the data come from, for people.';
 COMMENT ON COLUMN gn_harvest.source.organism_uuid IS 'UUID of that organism in the national register, for people.';
 COMMENT ON COLUMN gn_harvest.source.format IS 'How the export writes nomenclatures: codes, labels, or auto (told apart column by column).';
@@ -189,6 +191,7 @@ BEGIN
     PERFORM gn_harvest.check_range('page_size', NEW.page_size, 1, 100000);
     PERFORM gn_harvest.check_range('retry_budget', NEW.retry_budget, 0, 10000);
     PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);
+    PERFORM gn_harvest.check_choice('target', NEW.target, '{synthese,records}');
     PERFORM gn_harvest.check_choice('format', NEW.format, '{auto,codes,labels}');
     PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,"null",reject}');
     PERFORM gn_harvest.check_choice('contract', NEW.contract, '{warn,freeze,evolve}');
@@ -198,6 +201,19 @@ BEGIN
         RAISE EXCEPTION 'metadata_mode single_dataset needs a target_dataset'
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Give the unique_dataset_id of the local dataset: target_dataset => (SELECT unique_dataset_id FROM gn_meta.t_datasets WHERE dataset_name = ''...'').';
+    END IF;
+    SELECT s.setting INTO refused
+    FROM (VALUES ('metadata_export_id', NEW.metadata_export_id IS NOT NULL), ('format', NEW.format <> 'auto'),
+                 ('protected_columns', NEW.protected_columns <> '{}'), ('on_unknown_value', NEW.on_unknown_value <> 'default'),
+                 ('on_uuid_conflict', NEW.on_uuid_conflict <> 'reject'), ('metadata_mode', NEW.metadata_mode <> 'full'),
+                 ('target_dataset', NEW.target_dataset IS NOT NULL), ('create_persons', NOT NEW.create_persons),
+                 ('organisms_by_name', NEW.organisms_by_name)) s(setting, given)
+    WHERE NEW.target = 'records' AND s.given LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'setting "%" has no meaning for the target records', refused
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Records are kept as they come; only observations that go into gn_synthese have codes, metadata and columns of their own.',
+                  HINT = 'Leave it out, or take target => ''synthese''.';
     END IF;
     IF NEW.max_loss NOT BETWEEN 0 AND 100 THEN
         RAISE EXCEPTION 'max_loss must be between 0 and 100'
@@ -209,8 +225,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.look_back),
                   HINT = 'The default is interval ''3 hours'': more than a daylight-saving step and a long transaction.';
     END IF;
-    PERFORM gn_harvest.check_schedule('schedule', NEW.schedule);
-    PERFORM gn_harvest.check_schedule('reconcile_schedule', NEW.reconcile_schedule);
+    NEW.schedule := gn_harvest.normalise_schedule('schedule', NEW.schedule);
+    NEW.reconcile_schedule := nullif(gn_harvest.normalise_schedule('reconcile_schedule', NEW.reconcile_schedule), 'manual');
     IF NEW.schedule_jitter NOT BETWEEN interval '0' AND interval '1 day' THEN
         RAISE EXCEPTION 'schedule_jitter must be between 0 and 1 day'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.schedule_jitter),
@@ -269,6 +285,21 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.check_owner(name) IS 'Refuses an owner that does not exist, or of which the caller is not a member.';
+
+-- map_value, map_field and map_dataset speak of gn_synthese.
+CREATE FUNCTION gn_harvest.require_observations(concerned gn_harvest.source) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+BEGIN
+    IF concerned.target = 'records' THEN
+        RAISE EXCEPTION 'nothing can be mapped for source "%"', concerned.name
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Its target is records: they are kept as they come.',
+                  HINT = pg_catalog.format('Map it where you read them: SELECT gn_harvest.create_record_view(%L, ''schema.name''); makes a view of them.', concerned.name);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.require_observations(gn_harvest.source) IS 'Refuses a mapping for a source whose records are kept as they come.';
 
 CREATE FUNCTION gn_harvest.check_range(setting text, given integer, minimum integer, maximum integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE

@@ -10,6 +10,7 @@ CREATE FUNCTION gn_harvest.add_source(
     organism             text     DEFAULT NULL,
     organism_uuid        uuid     DEFAULT NULL,
     metadata_export_id   integer  DEFAULT NULL,
+    target               text     DEFAULT NULL,
     data_type            text     DEFAULT NULL,
     format               text     DEFAULT NULL,
     filters              jsonb    DEFAULT NULL,
@@ -42,6 +43,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     settings jsonb;
+    former   integer;
     added    gn_harvest.source;
 BEGIN
     PERFORM gn_harvest.hide_statement('add_source');
@@ -61,7 +63,7 @@ BEGIN
     END IF;
     PERFORM gn_harvest.check_owner(add_source.owner);
     settings := jsonb_strip_nulls(jsonb_build_object(
-        'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id,
+        'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target,
         'format', format, 'key_column', key_column, 'date_column', date_column,
         'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
@@ -74,10 +76,20 @@ BEGIN
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     PERFORM gn_harvest.check_allowed_host(add_source.url);
-    INSERT INTO gn_harvest.source AS s (name, url, export_id, owner)
-    VALUES (add_source.name, add_source.url, add_source.export_id, coalesce(add_source.owner, gn_harvest.caller()))
+    -- Records that stayed when a source of this name was dropped are under its number: the source takes it again.
+    DELETE FROM gn_harvest.former_source f
+    WHERE f.source_id = (SELECT k.source_id FROM gn_harvest.former_source k
+                         WHERE add_source.target = 'records' AND k.target = 'records' AND k.name = add_source.name
+                           AND gn_harvest.may_manage(gn_harvest.caller(), k.owner)
+                         ORDER BY k.dropped_at DESC LIMIT 1)
+    RETURNING f.source_id INTO former;
+    INSERT INTO gn_harvest.source AS s (id, name, url, export_id, owner)
+    OVERRIDING SYSTEM VALUE
+    VALUES (coalesce(former, nextval('gn_harvest.source_id_seq')), add_source.name, add_source.url, add_source.export_id,
+            coalesce(add_source.owner, gn_harvest.caller()))
     RETURNING s.* INTO added;
-    INSERT INTO gn_harvest.source_state (source_id) VALUES (added.id);
+    INSERT INTO gn_harvest.source_state (source_id, observations)
+    SELECT added.id, count(h.id_synthese) FROM gn_harvest.harvested h WHERE h.source_id = former;
     PERFORM gn_harvest.store_credentials(added.id, login, password, token);
     RETURN gn_harvest.apply_settings(added, settings);
 END
@@ -92,11 +104,11 @@ DECLARE
     result gn_harvest.source;
 BEGIN
     UPDATE gn_harvest.source s
-    SET (name, url, export_id, metadata_export_id, organism, organism_uuid, format, filters, key_column, date_column,
+    SET (name, url, export_id, metadata_export_id, target, organism, organism_uuid, format, filters, key_column, date_column,
          connections, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
          protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
          create_persons, organisms_by_name, schedule, reconcile_schedule, schedule_jitter, owner)
-      = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.organism, wanted.organism_uuid, wanted.format,
+      = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.target, wanted.organism, wanted.organism_uuid, wanted.format,
          wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.page_size, wanted.uncapped_pages,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
          wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
@@ -151,6 +163,7 @@ CREATE FUNCTION gn_harvest.alter_source(
     organism             text     DEFAULT NULL,
     organism_uuid        uuid     DEFAULT NULL,
     metadata_export_id   integer  DEFAULT NULL,
+    target               text     DEFAULT NULL,
     format               text     DEFAULT NULL,
     filters              jsonb    DEFAULT NULL,
     key_column           text     DEFAULT NULL,
@@ -198,7 +211,7 @@ BEGIN
     settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
         || jsonb_strip_nulls(jsonb_build_object(
         'name', new_name, 'url', url, 'export_id', export_id, 'owner', owner,
-        'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id,
+        'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target,
         'format', format, 'key_column', key_column, 'date_column', date_column,
         'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
@@ -224,12 +237,15 @@ BEGIN
             USING HINT = 'Give those of the new host with gn_harvest.set_credentials(...).';
     END IF;
     -- Another export, or another part of it: what was read before says nothing of it.
-    IF (result.url, result.export_id, result.filters, result.date_column, result.key_column)
-       IS DISTINCT FROM (before.url, before.export_id, before.filters, before.date_column, before.key_column) THEN
+    IF (result.url, result.export_id, result.filters, result.date_column, result.key_column, result.target)
+       IS DISTINCT FROM (before.url, before.export_id, before.filters, before.date_column, before.key_column, before.target) THEN
         IF gn_harvest.is_working(result.id) THEN
             RAISE EXCEPTION 'source "%" is being harvested', before.name
                 USING ERRCODE = 'object_in_use', DETAIL = 'What it reads can not be changed under a run.',
                       HINT = format('SELECT gn_harvest.cancel(run) FROM gn_harvest.run_progress WHERE source = %L;', before.name);
+        END IF;
+        IF result.target <> before.target THEN
+            PERFORM gn_harvest.forget_target(before);
         END IF;
         UPDATE gn_harvest.source_state st
         SET watermark = NULL, watermark_column = NULL, deletion_watermark = NULL, export_columns = NULL, column_formats = '{}'
@@ -243,6 +259,25 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.alter_source IS 'Changes settings of a source; those not given stay. clear => ARRAY[...] empties settings. After a change of url, export or filters the next run is a full one.';
+
+CREATE FUNCTION gn_harvest.forget_target(concerned gn_harvest.source) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held bigint;
+BEGIN
+    SELECT count(*) INTO held FROM gn_harvest.harvested h WHERE h.source_id = concerned.id AND h.id_synthese IS NOT NULL;
+    IF held > 0 THEN
+        RAISE EXCEPTION 'the target of source "%" can not be changed any more', concerned.name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = format('%s records of it are in its target, %s.', held, concerned.target),
+                  HINT = format('SELECT gn_harvest.drop_source(%L, delete_data => true); and add it again with the other target, or add a second source with the same export.', concerned.name);
+    END IF;
+    DELETE FROM gn_harvest.harvested h WHERE h.source_id = concerned.id;
+    UPDATE gn_harvest.source_state st SET id_source = NULL WHERE st.source_id = concerned.id;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.forget_target(gn_harvest.source) IS 'Lets a source have another target, unless something of it is in the one that it has.';
 
 CREATE FUNCTION gn_harvest.pause_source(name text, reason text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -309,9 +344,10 @@ BEGIN
         END IF;
         DELETE FROM gn_harvest.harvested h WHERE h.source_id = dropped.id;
     ELSE
-        INSERT INTO gn_harvest.former_source (source_id, name, id_source, dropped_by)
-        SELECT dropped.id, dropped.name, st.id_source, gn_harvest.caller()
-        FROM gn_harvest.source_state st WHERE st.source_id = dropped.id AND st.id_source IS NOT NULL;
+        INSERT INTO gn_harvest.former_source (source_id, name, target, id_source, owner, dropped_by)
+        SELECT dropped.id, dropped.name, dropped.target, st.id_source, dropped.owner, gn_harvest.caller()
+        FROM gn_harvest.source_state st
+        WHERE st.source_id = dropped.id AND (st.id_source IS NOT NULL OR dropped.target = 'records');
     END IF;
     DELETE FROM gn_harvest.source s WHERE s.id = dropped.id;
     PERFORM gn_harvest.fold_tally(dropped.id);

@@ -149,7 +149,11 @@ BEGIN
                WHERE n.nspname = 'gn_synthese' AND c.relname = 'synthese' AND c.relkind = 'r') THEN
         UPDATE gn_harvest.harvested h SET cd_nom = s.cd_nom, id_dataset = s.id_dataset
         FROM ONLY gn_synthese.synthese s
-        WHERE s.id_synthese = h.id_synthese AND (s.cd_nom, s.id_dataset) IS DISTINCT FROM (h.cd_nom, h.id_dataset);
+        WHERE s.id_synthese = h.id_synthese
+          -- Rows of sources whose target is records are numbers of another table.
+          AND NOT h.source_id IN (SELECT r.id FROM gn_harvest.source r WHERE r.target = 'records'
+                                  UNION ALL SELECT f.source_id FROM gn_harvest.former_source f WHERE f.target = 'records')
+          AND (s.cd_nom, s.id_dataset) IS DISTINCT FROM (h.cd_nom, h.id_dataset);
     END IF;
     DELETE FROM gn_harvest.taxon_tally;
     INSERT INTO gn_harvest.taxon_tally (source_id, cd_nom, observations)

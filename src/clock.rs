@@ -17,14 +17,16 @@ pub fn now() -> Timestamp {
         .unwrap_or_else(Timestamp::now)
 }
 
-/// gn_harvest.timezone, by default that of the server's log: a session's own does not matter.
+/// gn_harvest.timezone, by default that of the server. What a session has set for itself counts only where no launcher
+/// says better.
 pub fn zone() -> TimeZone {
     schedule::zone(&zone_name()).unwrap_or(TimeZone::UTC)
 }
 
 pub fn zone_name() -> String {
     settings::text(&settings::TIMEZONE)
-        .or_else(|| postgres::setting(c"log_timezone"))
+        .or_else(postgres::server_zone)
+        .or_else(|| postgres::setting(c"TimeZone"))
         .filter(|name| schedule::zone(name).is_some())
         .unwrap_or_else(|| "UTC".to_owned())
 }

@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 use crate::geonature::{Credentials, Deletion};
 use crate::harvest::{Session, phase};
+use crate::mapping::Layout;
 use crate::run::{self, Counts};
 use crate::target::Target;
 use crate::{postgres, probe, record};
@@ -28,9 +29,11 @@ pub enum Means {
 }
 
 /// How this run can learn of deletions.
-pub fn means(session: &Session, compares: bool) -> Means {
+pub fn means(session: &Session, compares: bool, layout: &Layout) -> Means {
     match (compares, session.source.credentials()) {
         (true, _) => Means::Comparison,
+        // The log speaks of observations; records of any kind may be numbered otherwise.
+        (false, _) if layout.whole && !layout.key_is_id_synthese() => Means::None,
         (false, Credentials::Login { .. }) => Means::Log,
         (false, _) => Means::None,
     }

@@ -15,8 +15,8 @@ use crate::reading::{self, Reading};
 use crate::run;
 use crate::schedule::Hours;
 use crate::source::Source;
-use crate::synthese::{self, Synthese};
-use crate::target::Target;
+use crate::synthese;
+use crate::target::{Opened, Target};
 use crate::worker::Task;
 use crate::{check, clock, plan, postgres, probe, retry, settings, upkeep};
 
@@ -130,19 +130,21 @@ pub fn within_hours(source: &Source) -> Result<(), Failure> {
 fn harvest(session: &Session) -> Result<(), Failure> {
     phase(session, "asking the source", None)?;
     let reading = reading::prepare(session)?;
-    let mut synthese = postgres::transaction(|| {
+    let mut opened = postgres::transaction(|| {
+        // Its target can not be changed any more: alter_source sees that the source is being harvested.
+        require_same_source(&session.source)?;
         reading::contract(session, &reading.layout)?;
-        Synthese::open(
-            &session.source,
-            session.task.run_id,
-            session.owner,
-            session.search_path,
-        )
+        Opened::open(session)
     })?;
-    upkeep::begin(session, &mut synthese)?;
-    let (seen, passes) = read(session, &reading, &mut synthese)?;
-    upkeep::finish(session, &reading, &mut synthese)?;
-    let deletion_watermark = delete(session, &reading, &seen, &mut synthese)?;
+    if let Some(synthese) = opened.synthese() {
+        upkeep::begin(session, synthese)?;
+    }
+    let (seen, passes) = read(session, &reading, opened.target())?;
+    if let Some(synthese) = opened.synthese() {
+        upkeep::finish(session, &reading, synthese)?;
+    }
+    postgres::transaction(|| opened.tell())?;
+    let deletion_watermark = delete(session, &reading, &seen, opened.target())?;
     postgres::transaction(|| conclude(session, &reading, &seen, passes, deletion_watermark))
 }
 
@@ -214,21 +216,17 @@ pub fn find_deleted(
     })
 }
 
-/// Removes what came from the source, and its row in gn_synthese.t_sources.
+/// Removes what came from the source; of gn_synthese its row in t_sources too.
 fn drop_data(session: &Session) -> Result<(), Failure> {
-    let mut synthese = postgres::transaction(|| {
-        Synthese::open(
-            &session.source,
-            session.task.run_id,
-            session.owner,
-            session.search_path,
-        )
+    let mut opened = postgres::transaction(|| {
+        require_same_source(&session.source)?;
+        Opened::open(session)
     })?;
     // Only now: a source that came back has taken its lineage back.
     let total = postgres::transaction(|| deletion::note_all(session))?;
     phase(session, "deleting", Some(total))?;
-    deletion::apply(session, &mut synthese)?;
-    postgres::transaction(|| synthese.leave())
+    deletion::apply(session, opened.target())?;
+    postgres::transaction(|| opened.leave())
 }
 
 pub fn phase(session: &Session, text: &str, total: Option<i64>) -> Result<(), Failure> {
@@ -245,6 +243,9 @@ fn conclude(
 ) -> Result<(), Failure> {
     let (run_id, source) = (session.task.run_id, &session.source);
     require_same_source(source)?;
+    if reading.is_numeric() {
+        run::require_all_read(run_id)?;
+    }
     Spi::run_with_args(
         "UPDATE gn_harvest.run SET source_total = $2 WHERE id = $1",
         &[
@@ -280,7 +281,7 @@ fn conclude(
 }
 
 /// Fails when what was read is not what the source says now; waits for an alter_source that is under way.
-fn require_same_source(source: &Source) -> Result<(), Failure> {
+pub fn require_same_source(source: &Source) -> Result<(), Failure> {
     Spi::run_with_args(
         "SELECT 1 FROM gn_harvest.source WHERE id = $1 FOR SHARE",
         &[source.id.into()],

@@ -44,11 +44,15 @@ pub fn register() {
 pub extern "C-unwind" fn gn_harvest_launcher(_argument: pg_sys::Datum) {
     postgres::attach_signals();
     BackgroundWorker::connect_worker_to_spi(None, None);
-    let mut launcher = Launcher::default();
-    let mut rounds = postgres::Rounds::new();
+    let mut launcher = Launcher {
+        databases: HashMap::new(),
+        misses: 0,
+        memory: postgres::VisitMemory::new(),
+    };
     loop {
         postgres::reload_if_asked();
-        let rest = rounds.round(|| launcher.step());
+        postgres::tell_zone(&postgres::setting(c"TimeZone").unwrap_or_default());
+        let rest = launcher.step();
         if !rest.is_zero() {
             postgres::report_rest(c"gn_harvest launcher");
             postgres::wait_latch(rest);
@@ -56,11 +60,11 @@ pub extern "C-unwind" fn gn_harvest_launcher(_argument: pg_sys::Datum) {
     }
 }
 
-#[derive(Default)]
 struct Launcher {
     databases: HashMap<pg_sys::Oid, Turn>,
     /// Times in a row that no worker slot was free.
     misses: u32,
+    memory: postgres::VisitMemory,
 }
 
 /// When a database is visited next.
@@ -111,13 +115,15 @@ impl Launcher {
     fn visit(&mut self, database: &postgres::Visitable, naptime: Duration) -> Duration {
         let begun = Instant::now();
         let seen_before = postgres::last_visit(database.oid).map(|visit| visit.at);
-        let worker = match visitor::start(database.oid) {
-            Ok(worker) => worker,
+        let visited = self
+            .memory
+            .within(|| visitor::start(database).map(|worker| wait_for_end(worker, begun)));
+        let ended = match visited {
+            Ok(ended) => ended,
             Err(no_slot) => return self.back_off(&no_slot, naptime),
         };
         self.misses = 0;
         postgres::note_slot(postgres::Slot::Visitor, false);
-        let ended = wait_for_end(worker, begun);
         if !ended {
             log!(
                 "gn_harvest launcher: a visit of database \"{}\" took longer than {} s and was ended",
@@ -167,7 +173,7 @@ fn wait_for_end(worker: DynamicBackgroundWorker, begun: Instant) -> bool {
                 return true;
             }
             _ if begun.elapsed() > LONGEST_VISIT => {
-                drop(worker.terminate());
+                let _ = worker.terminate();
                 return false;
             }
             _ => postgres::wait_for(Duration::from_secs(1), postgres::UNTIL_WORKER_ENDS),

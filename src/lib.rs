@@ -1,5 +1,5 @@
 //! gn_harvest: keeps this database in step with partner GeoNature instances, from inside the database.
-//! This file is the table of contents; the way of a record is fetch -> record -> synthese, led by harvest.
+//! This file is the table of contents; the way of a record is fetch -> record -> synthese or records, led by harvest.
 
 use pgrx::prelude::*;
 
@@ -17,6 +17,7 @@ mod plan;
 mod postgres;
 mod probe;
 mod reading;
+mod records;
 mod retention;
 mod retry;
 mod run;
@@ -120,9 +121,26 @@ extension_sql_file!(
     requires = ["run", "tally", "alert"]
 );
 extension_sql_file!(
+    "../sql/record.sql",
+    name = "record",
+    requires = ["source", "harvested", "privileges"]
+);
+extension_sql_file!(
+    "../sql/record_api.sql",
+    name = "record_api",
+    requires = ["record"]
+);
+extension_sql_file!(
     "../sql/source_api.sql",
     name = "source_api",
-    requires = ["source", "run", "tally", "run_functions", "run_api"]
+    requires = [
+        "source",
+        "run",
+        "tally",
+        "record",
+        "run_functions",
+        "run_api"
+    ]
 );
 extension_sql_file!(
     "../sql/mapping_api.sql",
@@ -145,6 +163,11 @@ extension_sql_file!(
     requires = ["views", "run_functions"]
 );
 extension_sql_file!(
+    "../sql/gn2pg.sql",
+    name = "gn2pg",
+    requires = ["source_api", "run_api"]
+);
+extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
     requires = [
@@ -155,7 +178,9 @@ extension_sql_file!(
         "mapping_api",
         "metadata_api",
         "rejected_api",
+        "record_api",
         "run_api",
+        "gn2pg",
         "alert"
     ],
     finalize
@@ -166,7 +191,7 @@ extension_sql_file!(
 pub extern "C-unwind" fn _PG_init() {
     postgres::note_loading();
     settings::register();
-    if postgres::is_preloaded() {
+    if postgres::is_preloaded() && !postgres::is_being_upgraded() {
         launcher::register();
     }
 }

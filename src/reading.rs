@@ -88,7 +88,10 @@ fn decide_mode(session: &Session, fingerprint: &str) -> Result<Mode, Failure> {
             }
             "auto" => match unfinished_mode {
                 Some(mode) => mode,
-                None if source.watermark.is_none() => "full".to_owned(),
+                // Rows that were adopted have yet to be compared, whatever is known of their dates.
+                None if source.watermark.is_none() || source.last_full_at.is_none() => {
+                    "full".to_owned()
+                }
                 None => "incremental".to_owned(),
             },
             asked => asked.to_owned(),
@@ -170,7 +173,7 @@ fn prepare_full(
             }
         }
     };
-    let means = deletion::means(session, reconcile);
+    let means = deletion::means(session, reconcile, &layout);
     Ok(Reading {
         layout,
         order,
@@ -274,13 +277,14 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
         Some(&since),
         later.as_deref(),
     )?;
+    let means = deletion::means(session, false, &layout);
     Ok(Reading {
         layout,
         order,
         filters,
         watermark: later,
         full: false,
-        means: deletion::means(session, false),
+        means,
         resumed: false,
         since: Some(since),
         clock,

@@ -467,15 +467,18 @@ pub fn cut(run_id: i64, least: i64, greatest: i64, count: i64) -> Result<(), Fai
     Ok(())
 }
 
-/// Claims the next slice that nobody works on, if there is one, with what of it remains to be read.
+/// Claims the next slice that nobody works on, if there is one, with what of it remains to be read. In a CTE: a subquery
+/// that is joined may be run again for each row of the table, and would claim slices that nobody then reads.
 pub fn claim_slice(run_id: i64) -> Result<Option<Slice>, Failure> {
     let claimed = Spi::connect_mut(|client| -> Result<_, Failure> {
         let rows = client.update(
-            "UPDATE gn_harvest.slice sl
+            "WITH next AS MATERIALIZED (
+                 SELECT run_id, no FROM gn_harvest.slice
+                 WHERE run_id = $1 AND claimed_by IS NULL AND int8multirange(whole) <> done
+                 ORDER BY no LIMIT 1 FOR UPDATE SKIP LOCKED)
+             UPDATE gn_harvest.slice sl
              SET claimed_by = pg_backend_pid()
-             FROM (SELECT run_id, no FROM gn_harvest.slice
-                   WHERE run_id = $1 AND claimed_by IS NULL AND int8multirange(whole) <> done
-                   ORDER BY no LIMIT 1 FOR UPDATE SKIP LOCKED) next
+             FROM next
              WHERE sl.run_id = next.run_id AND sl.no = next.no
              RETURNING sl.no,
                        ARRAY(SELECT lower(r) FROM unnest(int8multirange(sl.whole) - sl.done) r ORDER BY 1),
@@ -514,6 +517,24 @@ pub fn checkpoint(run_id: i64, slice: i32, first: i64, last: i64) -> Result<(), 
     } else {
         Err(changed_under_way())
     }
+}
+
+/// Fails when a part of what a run set out to read is not read: its success would hide it for good.
+pub fn require_all_read(run_id: i64) -> Result<(), Failure> {
+    let left = Spi::get_one_with_args::<i64>(
+        "SELECT count(*) FROM gn_harvest.slice WHERE run_id = $1 AND done <> int8multirange(whole)",
+        &[run_id.into()],
+    )?
+    .unwrap_or(0);
+    if left == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "XX000",
+        format!("{left} parts of the export were not read to their end"),
+    )
+    .detail("What came has been written; the run does not pass for a whole one.")
+    .hint("Run it again, and report this with the server's log."))
 }
 
 /// Someone changed what the source reads: its slices are gone, and what is left of the run would pass for the whole.

@@ -147,7 +147,7 @@ pub fn register() {
     postgres::define_checked_setting(
         c"gn_harvest.timezone",
         c"Time zone of schedules and allowed hours, such as 'Europe/Paris'.",
-        c"Empty: that of log_timezone.",
+        c"Empty: that of the server.",
         &TIMEZONE,
         (GucContext::Sighup, GucFlags::default()),
         postgres::check_time_zone,

@@ -13,19 +13,18 @@ const VISITOR_TYPE: &str = "gn_harvest visitor";
 /// For a lock of ours that someone holds; the next visit tries again.
 const LOCK_TIMEOUT: &str = "1s";
 
+type Chore = fn() -> Result<(), Failure>;
+
 /// What is done at each visit, in this order. One that fails does not stop the next.
-const CHORES: &[(&str, fn() -> Result<(), Failure>)] = &[
-    ("home", home::follow_promotion),
-    ("schedule", scheduler::run_due),
-];
+const CHORES: &[(&str, Chore)] = &[("home", home::settle), ("schedule", scheduler::run_due)];
 
 /// Starts a visitor; the error is that no worker slot is free.
-pub fn start(database: pg_sys::Oid) -> Result<DynamicBackgroundWorker, Failure> {
+pub fn start(database: &postgres::Visitable) -> Result<DynamicBackgroundWorker, Failure> {
     BackgroundWorkerBuilder::new(VISITOR_TYPE)
         .set_type(VISITOR_TYPE)
         .set_library("gn_harvest")
         .set_function("gn_harvest_visitor")
-        .set_extra(&database.to_u32().to_string())
+        .set_extra(&format!("{} {}", database.oid.to_u32(), database.name))
         .set_notify_pid(postgres::own_pid())
         .enable_spi_access()
         .load_dynamic()
@@ -44,7 +43,10 @@ pub fn tell_no_slot(no_slot: &Failure) {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn gn_harvest_visitor(_argument: pg_sys::Datum) {
     postgres::attach_signals();
-    let Ok(database) = BackgroundWorker::get_extra().parse::<u32>() else {
+    let (number, name) = BackgroundWorker::get_extra()
+        .split_once(' ')
+        .unwrap_or_default();
+    let Ok(database) = number.parse::<u32>() else {
         log!("gn_harvest: a visitor was started without a database");
         return;
     };
@@ -60,7 +62,7 @@ pub extern "C-unwind" fn gn_harvest_visitor(_argument: pg_sys::Datum) {
     let before = postgres::note_visit(database.into(), hash);
     // The same again is not said again.
     if hash != 0 && before.map(|visit| visit.trouble) != Some(hash) {
-        log!("gn_harvest: {words}");
+        log!("gn_harvest, in database \"{name}\": {words}");
     }
 }
 

@@ -9,10 +9,13 @@ use crate::error::Failure;
 use crate::schedule::{self, Hours, Schedule, Standing};
 use crate::{clock as time, postgres};
 
-/// Refuses a schedule that is not understood, and shows good ones.
+/// A schedule as it is kept; refuses one that is not understood, and shows good ones.
 #[pg_extern(immutable, strict)]
-fn check_schedule(setting: &str, given: &str) {
-    understand(setting, given);
+fn normalise_schedule(setting: &str, given: &str) -> String {
+    match understand(setting, given) {
+        Schedule::Manual => "manual".to_owned(),
+        _ => given.split_whitespace().collect::<Vec<_>>().join(" "),
+    }
 }
 
 fn understand(setting: &str, given: &str) -> Schedule {
@@ -81,6 +84,12 @@ fn is_preloaded() -> bool {
     postgres::is_preloaded()
 }
 
+/// Whether this server was started by a recovery from an archive (recovery.signal), and no standby.
+#[pg_extern(stable)]
+fn is_recovered() -> bool {
+    postgres::began_by_recovery()
+}
+
 /// What tells this place from a copy of it.
 #[pg_extern(stable)]
 fn place() -> JsonB {
@@ -107,7 +116,7 @@ fn schedule_timezone() -> String {
 }
 
 extension_sql!(
-    "COMMENT ON FUNCTION gn_harvest.check_schedule(text, text) IS 'Refuses a schedule that is not understood.';
+    "COMMENT ON FUNCTION gn_harvest.normalise_schedule(text, text) IS 'A schedule as it is kept, or an error that shows good ones.';
      COMMENT ON FUNCTION gn_harvest.next_tick(text, timestamptz) IS 'The first time after a moment at which a schedule wants a run, in gn_harvest.timezone; null when it wants none.';
      COMMENT ON FUNCTION gn_harvest.frequency_in(text, text, boolean) IS 'Schedules in words, in French or in English.';
      COMMENT ON FUNCTION gn_harvest.next_run(integer, text, text, double precision, text, timestamptz, timestamptz, text, timestamptz) IS 'When a source is due next, of what the view standing says of it.';
@@ -116,7 +125,8 @@ extension_sql!(
      COMMENT ON FUNCTION gn_harvest.library_version() IS 'The version of the library.';
      COMMENT ON FUNCTION gn_harvest.last_visit() IS 'When the scheduler looked at this database last, since the server was started.';
      COMMENT ON FUNCTION gn_harvest.schedule_timezone() IS 'The time zone that schedules go by.';
+     COMMENT ON FUNCTION gn_harvest.is_recovered() IS 'Whether this server, since it was started, has been recovered from an archive.';
      COMMENT ON FUNCTION gn_harvest.is_preloaded() IS 'Whether the library was loaded by shared_preload_libraries: without it nothing is run on schedule.';",
     name = "schedule_functions",
-    requires = [check_schedule, next_tick, frequency_in, next_run, clock, is_preloaded, place, library_version, last_visit, schedule_timezone]
+    requires = [normalise_schedule, is_recovered, next_tick, frequency_in, next_run, clock, is_preloaded, place, library_version, last_visit, schedule_timezone]
 );

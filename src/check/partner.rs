@@ -10,7 +10,7 @@ use crate::geonature::{Credentials, Page, PageQuery, Probe};
 use crate::harvest::Session;
 use crate::mapping::{COLUMNS, DatasetOrigin, GeometryOrigin, Layout, Origin};
 use crate::record::{self, Lengths};
-use crate::source::MetadataMode;
+use crate::source::{MetadataMode, TargetKind};
 use crate::{postgres, probe};
 
 /// Asks it all. None when nothing came that a record could be made of.
@@ -50,9 +50,20 @@ pub(super) fn ask(
     let layout = probe::layout(source, &mappings, &items, page.geojson)?;
     key(&layout, &items, report);
     date(session, &layout, &page, report)?;
-    deletions(session, &page, report)?;
-    let single_dataset = session.source.metadata_mode == MetadataMode::SingleDataset;
-    columns(&layout, single_dataset, report);
+    deletions(session, &layout, &page, report)?;
+    if source.target == TargetKind::Records {
+        let names = layout.export_columns();
+        let detail = format!(
+            "{} columns, each kept as it is: {}",
+            names.len(),
+            list(&names)
+        );
+        report.say("columns", OK, detail);
+        geometry(&layout, report);
+    } else {
+        let single_dataset = source.metadata_mode == MetadataMode::SingleDataset;
+        columns(&layout, single_dataset, report);
+    }
     Ok(Some((layout, page)))
 }
 
@@ -283,7 +294,21 @@ fn date(
     Ok(())
 }
 
-fn deletions(session: &Session, page: &Page, report: &mut Report) -> Result<(), Failure> {
+fn deletions(
+    session: &Session,
+    layout: &Layout,
+    page: &Page,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    if layout.whole && !layout.key_is_id_synthese() {
+        report.advise(
+            "deletions",
+            WARNING,
+            "the log of deletions speaks of observations by id_synthese: it says nothing of these records",
+            "gn_harvest.run(name, 'reconcile') deletes here what the export no longer has.",
+        );
+        return Ok(());
+    }
     if !matches!(session.source.credentials(), Credentials::Login { .. }) {
         report.advise(
             "deletions",
@@ -341,6 +366,11 @@ fn columns(layout: &Layout, single_dataset: bool, report: &mut Report) {
             ),
         );
     }
+    geometry(layout, report);
+    metadata(layout, single_dataset, report);
+}
+
+fn geometry(layout: &Layout, report: &mut Report) {
     match &layout.geometry {
         GeometryOrigin::Wkt(name) => report.say(
             "geometry",
@@ -359,6 +389,9 @@ fn columns(layout: &Layout, single_dataset: bool, report: &mut Report) {
         ),
         GeometryOrigin::None => report.say("geometry", WARNING, "the export has no geometry"),
     }
+}
+
+fn metadata(layout: &Layout, single_dataset: bool, report: &mut Report) {
     match &layout.dataset {
         _ if single_dataset => report.say("metadata", OK, "every record goes into target_dataset"),
         DatasetOrigin::Embedded { .. } => report.say("metadata", OK, "datasets and frameworks come whole in each record"),

@@ -9,6 +9,8 @@ use super::server::is_preloaded;
 
 /// Databases that are remembered; past them the longest unseen makes room.
 const PLACES: usize = 256;
+/// Bytes of a time zone's name; a longer one is not told.
+const ZONE: usize = 64;
 
 /// The last visit of a database that came to its end.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,6 +28,8 @@ struct Board {
     visits: [Visit; PLACES],
     /// No worker slot was free when one was wanted last: for a visitor, for a run.
     slots_missed: [bool; 2],
+    /// The server's own time zone, which a session can't see behind its own; NULs after it.
+    zone: [u8; ZONE],
 }
 
 // SAFETY: plain values without a pointer.
@@ -36,6 +40,7 @@ impl Default for Board {
         Board {
             visits: [Visit::default(); PLACES],
             slots_missed: [false; 2],
+            zone: [0; ZONE],
         }
     }
 }
@@ -96,4 +101,22 @@ pub fn note_slot(wanted_for: Slot, missed: bool) -> bool {
     let first = missed && board.slots_missed == [false; 2];
     board.slots_missed[wanted_for as usize] = missed;
     first
+}
+
+/// Tells the other processes the time zone of the server, as the launcher sees it.
+pub fn tell_zone(name: &str) {
+    let mut zone = [0; ZONE];
+    if let Some(place) = zone.get_mut(..name.len()) {
+        place.copy_from_slice(name.as_bytes());
+    }
+    if BOARD.share().zone != zone {
+        BOARD.exclusive().zone = zone;
+    }
+}
+
+/// The time zone of the server, once the launcher has told it.
+pub fn server_zone() -> Option<String> {
+    let zone = is_preloaded().then(|| BOARD.share().zone)?;
+    let name: Vec<u8> = zone.into_iter().take_while(|byte| *byte != 0).collect();
+    String::from_utf8(name).ok().filter(|name| !name.is_empty())
 }

@@ -15,15 +15,19 @@ use crate::error::Failure;
 /// Set in the postmaster, before it has children: each inherits it.
 static PRELOADED: AtomicBool = AtomicBool::new(false);
 static BEGAN_AS_STANDBY: AtomicBool = AtomicBool::new(false);
+static BEGAN_BY_RECOVERY: AtomicBool = AtomicBool::new(false);
 
 /// Notes how the library is loaded; called once, from `_PG_init`.
 pub fn note_loading() {
     // SAFETY: a plain value of the main thread.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         PRELOADED.store(true, Ordering::Relaxed);
-        // The postmaster works in the data directory. The file is gone once the standby is promoted.
+        // The postmaster works in the data directory. The files are gone once recovery has ended.
         super::ask_for_board();
-        BEGAN_AS_STANDBY.store(Path::new("standby.signal").exists(), Ordering::Relaxed);
+        let standby = Path::new("standby.signal").exists();
+        let recovery = Path::new("recovery.signal").exists();
+        BEGAN_AS_STANDBY.store(standby, Ordering::Relaxed);
+        BEGAN_BY_RECOVERY.store(recovery && !standby, Ordering::Relaxed);
     }
 }
 
@@ -34,6 +38,17 @@ pub fn is_preloaded() -> bool {
 /// Whether this server, since it was started, has been a standby.
 pub fn began_as_standby() -> bool {
     BEGAN_AS_STANDBY.load(Ordering::Relaxed)
+}
+
+/// Whether this server was started to recover from an archive, to its end or to a point in time.
+pub fn began_by_recovery() -> bool {
+    BEGAN_BY_RECOVERY.load(Ordering::Relaxed)
+}
+
+/// Started by pg_upgrade, for itself.
+pub fn is_being_upgraded() -> bool {
+    // SAFETY: a plain value, set when the server starts.
+    unsafe { pg_sys::IsBinaryUpgrade }
 }
 
 pub fn is_in_recovery() -> bool {
@@ -88,10 +103,9 @@ pub unsafe extern "C-unwind" fn check_time_zone(
 ) -> bool {
     // SAFETY: PostgreSQL gives a pointer to a text or to null.
     let given = unsafe { given(value) };
-    accept(
-        given.is_empty() || crate::schedule::zone(&given).is_some(),
-        c"Give a name such as 'Europe/Paris', 'Indian/Reunion' or 'UTC', or '' for that of log_timezone.",
-    )
+    let known = crate::schedule::zone(&given).is_some();
+    let hint = c"Give a name such as 'Europe/Paris', 'Indian/Reunion' or 'UTC', or '' for that of the server.";
+    accept(known || given.is_empty(), hint)
 }
 
 /// Refuses a moment that is not one. Empty: the clock.
@@ -101,12 +115,11 @@ pub unsafe extern "C-unwind" fn check_moment(
     _extra: *mut *mut std::ffi::c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
-    // SAFETY: PostgreSQL gives a pointer to a text or to null.
+    // SAFETY: as above.
     let given = unsafe { given(value) };
-    accept(
-        given.is_empty() || crate::schedule::parse_time(&given).is_some(),
-        c"Give a moment with its offset, such as '2026-03-29T03:00:00+02:00'.",
-    )
+    let known = crate::schedule::parse_time(&given).is_some();
+    let hint = c"Give a moment with its offset, such as '2026-03-29T03:00:00+02:00'.";
+    accept(known || given.is_empty(), hint)
 }
 
 /// Refuses a list of hosts of which something is not understood. Empty: every host.
@@ -190,18 +203,19 @@ pub fn visitable_databases() -> Result<Vec<Visitable>, Failure> {
     })
 }
 
-/// Memory of a loop that never ends: what PostgreSQL allocates in a round is given back before the next.
-pub struct Rounds(PgMemoryContexts);
+/// Memory for what a loop that never ends allocates outside transactions: it is given back before the next use.
+pub struct VisitMemory(PgMemoryContexts);
 
-impl Rounds {
+impl VisitMemory {
     pub fn new() -> Self {
         let mut top = PgMemoryContexts::TopMemoryContext;
         // SAFETY: the context lives as long as the process.
-        Rounds(unsafe { top.switch_to(|_| PgMemoryContexts::new("gn_harvest rounds")) })
+        VisitMemory(unsafe { top.switch_to(|_| PgMemoryContexts::new("gn_harvest visit")) })
     }
 
-    pub fn round<R>(&mut self, work: impl FnOnce() -> R) -> R {
-        // SAFETY: nothing that is allocated in a round is used after it: what `work` returns is Rust's.
+    /// `work` opens no transaction: its end would leave for other memory.
+    pub fn within<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        // SAFETY: nothing that is allocated here is used after it: what `work` returns is Rust's.
         unsafe {
             self.0.reset();
             self.0.switch_to(|_| work())
@@ -240,22 +254,6 @@ pub fn place() -> serde_json::Value {
         "born": born,
         "machine": machine,
     })
-}
-
-/// Waits at most `time` or until something is signalled, shown as `event`; cancels and shutdowns act here.
-pub fn wait_for(time: std::time::Duration, event: u32) {
-    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-    // SAFETY: the process's own latch.
-    unsafe {
-        pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            events as i32,
-            time.as_millis() as i64,
-            event,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-    }
-    check_for_interrupts!();
 }
 
 /// While a worker that was started ends.

@@ -36,7 +36,11 @@ impl Language for French {
     }
 
     fn at_phrase(&self, phrase: &str) -> String {
-        format!("À {phrase}")
+        if phrase.starts_with("toutes") {
+            phrase.to_owned()
+        } else {
+            format!("À {phrase}")
+        }
     }
     fn on_phrase(&self, phrase: &str) -> String {
         format!("le {phrase}")
@@ -55,7 +59,11 @@ impl Language for French {
         format!("{s} de chaque heure")
     }
     fn hour_phrase(&self, s: &str) -> String {
-        format!("de l'heure {s}")
+        if s.bytes().all(|byte| byte.is_ascii_digit()) {
+            format!("de l'heure {s}")
+        } else {
+            format!("des heures {s}")
+        }
     }
     fn year_phrase(&self, s: &str) -> String {
         s.to_owned()

@@ -31,20 +31,24 @@ fn words(schedule: &Schedule, french: bool) -> String {
     let say = |english: &str, in_french: &str| if french { in_french } else { english }.to_owned();
     match schedule {
         Schedule::Manual => say("Manual", "Manuelle"),
-        Schedule::Every(1) => say("Every minute", "Toutes les minutes"),
-        Schedule::Every(60) => say("Every hour", "Toutes les heures"),
-        Schedule::Every(minutes) if minutes % 60 == 0 => {
-            let hours = minutes / 60;
-            say(
-                &format!("Every {hours} hours"),
-                &format!("Toutes les {hours} heures"),
-            )
-        }
-        Schedule::Every(minutes) => say(
-            &format!("Every {minutes} minutes"),
-            &format!("Toutes les {minutes} minutes"),
-        ),
+        Schedule::Every(minutes) => interval(*minutes, french),
         Schedule::Cron(cron) => of_cron(cron, french),
+    }
+}
+
+fn interval(minutes: i64, french: bool) -> String {
+    let (every, minute, hour) = if french {
+        ("Toutes les", "minute", "heure")
+    } else {
+        ("Every", "minute", "hour")
+    };
+    match (minutes, minutes / 60) {
+        (1, _) if french => format!("{every} {minute}s"),
+        (60, _) if french => format!("{every} {hour}s"),
+        (1, _) => format!("{every} {minute}"),
+        (60, _) => format!("{every} {hour}"),
+        (_, hours) if minutes % 60 == 0 => format!("{every} {hours} {hour}s"),
+        _ => format!("{every} {minutes} {minute}s"),
     }
 }
 
@@ -54,7 +58,13 @@ fn of_cron(cron: &Cron, french: bool) -> String {
     let (minutes, hours) = (pattern.minutes.values(), pattern.hours.values());
     let fields: Vec<&str> = cron.as_str().split(' ').collect();
     let usual = match (fields.as_slice(), minutes.as_slice(), hours.as_slice()) {
-        ([_, "*", "*", "*", "*"], [0], _) => Some(say(french, "Every hour", "Toutes les heures")),
+        ([_, "*", "*", "*", "*"], [0], _) => Some(interval(60, french)),
+        ([each, "*", "*", "*", "*"], ..) if step(each).is_some_and(|step| 60 % step == 0) => {
+            step(each).map(|minutes| interval(minutes, french))
+        }
+        ([_, each, "*", "*", "*"], [0], _) if step(each).is_some_and(|step| 24 % step == 0) => {
+            step(each).map(|hours| interval(60 * hours, french))
+        }
         ([_, _, "*", "*", "*"], [minute], [hour]) => Some(format!(
             "{} – {hour:02}:{minute:02}",
             say(french, "Daily", "Quotidienne")
@@ -83,6 +93,15 @@ fn of_cron(cron: &Cron, french: bool) -> String {
         };
         described.trim_end_matches('.').to_owned()
     })
+}
+
+/// "*/20" is 20: a step that divides what it steps through is the same distance everywhere.
+fn step(field: &str) -> Option<i64> {
+    field
+        .strip_prefix("*/")?
+        .parse()
+        .ok()
+        .filter(|step| *step > 0)
 }
 
 fn say(french: bool, english: &str, in_french: &str) -> String {

@@ -156,7 +156,7 @@ impl Synthese {
         };
         let mut sorted = Sorted::default();
         let mut uuids: HashMap<[u8; 16], String> = HashMap::new();
-        for observation in observations {
+        for mut observation in observations {
             if let Some(uuid) = observation.uuid
                 && let Some(other) = uuids.insert(uuid, observation.key.clone())
             {
@@ -176,7 +176,9 @@ impl Synthese {
                     id_synthese,
                     displaced,
                     adopt,
+                    fills,
                 } => {
+                    observation.fills = fills;
                     sorted.displaced.extend(displaced);
                     sorted.known.push((observation, id_synthese, adopt));
                 }

@@ -6,17 +6,17 @@ mod columns;
 mod formats;
 mod gather;
 mod identity;
-mod lineage;
+pub mod lineage;
 mod metadata;
 mod place;
 pub mod planned;
 mod planner;
 mod referential;
-mod rejects;
+pub mod rejects;
 mod resolve;
 mod tally;
 mod upkeep;
-mod write;
+pub mod write;
 
 use std::collections::{HashMap, HashSet};
 

@@ -103,6 +103,7 @@ fn load(
                 attributes_hash: hash(4)?,
                 geometry_hash: hash(5)?,
                 last_run: planning.run_id,
+                foreign: false,
             });
         }
         Ok(planned)

@@ -31,7 +31,7 @@ pub struct Place {
 }
 
 /// Writes a part of a set; the number is the part's position in the whole.
-type WritePart<'w, T> = dyn FnMut(usize, &[T]) -> Result<(), Failure> + 'w;
+pub type WritePart<'w, T> = dyn FnMut(usize, &[T]) -> Result<(), Failure> + 'w;
 
 /// Inserts; returns those that went in.
 pub fn insert(
@@ -39,7 +39,7 @@ pub fn insert(
     id_source: i32,
     observations: &[&Observation],
 ) -> Result<(Vec<Inserted>, Vec<Refused>), Failure> {
-    let columns = written(referential, 0, |_| true);
+    let columns = written(referential, 0, false, |_| true);
     let statement = insert_sql(referential, &columns);
     let mut inserted = Vec::with_capacity(observations.len());
     let mut refused = Vec::new();
@@ -201,15 +201,15 @@ pub fn differences(
     protected: &[bool],
     changes: &[Change],
 ) -> Result<Vec<Vec<(usize, Difference)>>, Failure> {
-    let mut by_absent: BTreeMap<u128, Vec<usize>> = BTreeMap::new();
+    let mut by_absent: BTreeMap<(u128, bool), Vec<usize>> = BTreeMap::new();
     for (position, change) in changes.iter().enumerate() {
         by_absent
-            .entry(change.observation.absent)
+            .entry((change.observation.absent, change.observation.fills))
             .or_default()
             .push(position);
     }
-    let groups = by_absent.into_iter().map(|(absent, positions)| {
-        let columns = written(referential, absent, |index| {
+    let groups = by_absent.into_iter().map(|((absent, fills), positions)| {
+        let columns = written(referential, absent, fills, |index| {
             !COLUMNS[index].insert_only && !protected[index]
         });
         compare(referential, &columns, id_source, changes, &positions)
@@ -403,7 +403,7 @@ pub fn delete(id_source: i32, ids: &[i64]) -> Result<(Vec<i64>, Vec<Refused>), F
 }
 
 /// Something that is written and, when the target refuses it, named.
-trait Item {
+pub trait Item {
     fn item(&self) -> usize;
 }
 
@@ -427,7 +427,7 @@ impl Item for Change<'_> {
 
 /// Writes a set in a subtransaction; what fails is tried again in halves, until what is refused stands alone.
 /// A failure that is nobody's record (rights, locks, disk) ends it all.
-fn halve<T: Item>(
+pub fn halve<T: Item>(
     offset: usize,
     set: &[T],
     refused: &mut Vec<Refused>,

@@ -132,6 +132,16 @@ impl Cluster {
         copy
     }
 
+    /// Writes a file into the data directory of a cluster that is stopped.
+    pub fn write_file(&self, name: &str, text: &str) {
+        let file = self.data().join(name);
+        fs::write(&file, text).expect("the file");
+        if is_root() {
+            let (user, group) = postgres_ids();
+            chown(&file, Some(user), Some(group)).expect("the file for the user postgres");
+        }
+    }
+
     fn beside(other: &Cluster) -> Cluster {
         let directory = tempfile::Builder::new()
             .prefix("gn_harvest.")

@@ -6,7 +6,6 @@ use gn_harvest_outside::Database;
 use serde_json::json;
 
 use crate::support::*;
-use crate::surface::pour;
 
 /// What is counted, beside what a scan finds: by source, taxon and dataset in the lineage and in the target.
 const DIFFERENCES: &str = "

@@ -1,17 +1,22 @@
 //! gn_harvest from outside: a real server, the installed extension, a simulated GeoNature over HTTP, answers in SQL.
 //! One file a behaviour; all share one cluster and each test has a database of its own.
 
+mod adopt;
+mod adopt_refused;
 mod allowed_hosts;
+mod any_export;
 mod bare_server;
 mod cancel;
 mod check_source;
 mod clocks;
+mod clockwork;
 mod contract;
 mod counts;
 mod dashboard;
 mod deletions;
 mod equality;
 mod faults;
+mod gn2pg;
 mod harvest;
 mod identity;
 mod losses;
@@ -19,9 +24,12 @@ mod metadata;
 mod monitoring;
 mod moving_source;
 mod people;
+mod pg_cron;
 mod plan;
 mod politeness;
 mod readme;
+mod record_views;
+mod records;
 mod redirects;
 mod rejects;
 mod resume;
@@ -29,6 +37,8 @@ mod retention;
 mod roles;
 mod schedule;
 mod scheduler;
+mod scheduler_databases;
+mod scheduler_servers;
 mod secrets;
 mod start;
 mod stopping;

@@ -63,7 +63,7 @@ const COUNTS: [(&str, &str, &str); 12] = [
 ];
 
 /// Plans a run, checks that this wrote nothing, runs it and compares. Returns both.
-fn plan_and_run(database: &Database, name: &str, mode: &str) -> (Vec<Row>, Row) {
+pub fn plan_and_run(database: &Database, name: &str, mode: &str) -> (Vec<Row>, Row) {
     let before = everything(database);
     let plan = plan(database, name, mode);
     for (table, content) in everything(database) {

@@ -44,4 +44,10 @@ fn a_schedule_is_given_in_words_and_read_in_words_and_a_bad_one_shows_good_ones(
         database.value("SELECT gn_harvest.next_tick('daily 03:00', '2026-01-01 12:00+00') > '2026-01-01 12:00+00'"),
         "t"
     );
+    // However it is written, manual is manual; a reconciliation that is manual is none.
+    database.run("SELECT gn_harvest.alter_source('cen', schedule => ' Manuelle ', reconcile_schedule => 'manual')");
+    let kept = "SELECT schedule || ' ' || (reconcile_schedule IS NULL) FROM gn_harvest.source";
+    assert_eq!(database.value(kept), "manual true");
+    database.run("SELECT gn_harvest.alter_source('cen', schedule => ' daily   03:00')");
+    assert_eq!(database.value(kept), "daily 03:00 true");
 }

@@ -331,3 +331,31 @@ pub fn assert_nothing_lost(database: &Database, partner: &Simulator) {
         }
     }
 }
+
+/// pg_dump of a database into an empty one.
+pub fn pour(database: &Database, copy: &Database) {
+    let cluster = database.cluster;
+    let mut dump = std::process::Command::new(cluster.program("pg_dump"))
+        .env("PGHOST", cluster.host())
+        .env("PGPORT", cluster.port())
+        .env("PGUSER", "postgres")
+        .arg(&database.name)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("pg_dump");
+    let output = dump.stdout.take().expect("the dump");
+    let restored = cluster
+        .psql_command(&copy.name)
+        .current_dir(std::path::Path::new("/"))
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1"])
+        .stdin(output)
+        .stdout(std::process::Stdio::null())
+        .output()
+        .expect("psql");
+    assert!(dump.wait().expect("pg_dump").success());
+    assert!(
+        restored.status.success(),
+        "{}",
+        String::from_utf8_lossy(&restored.stderr)
+    );
+}

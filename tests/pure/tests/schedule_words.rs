@@ -38,6 +38,9 @@ const UNDERSTOOD: &[(&str, &str, &str)] = &[
     ("0 3 * * 7", "Weekly – Sunday", "Hebdomadaire – Dimanche"),
     ("0 3 * * 1-5", "At 03:00, on Monday, Tuesday, Wednesday, Thursday, and Friday", "À 03:00, le lundi, mardi, mercredi, jeudi et vendredi"),
     ("*/20 * * * *", "Every 20 minutes", "Toutes les 20 minutes"),
+    ("0 */6 * * *", "Every 6 hours", "Toutes les 6 heures"),
+    ("*/7 * * * *", "At every 7 minutes", "Toutes les 7 minutes"),
+    ("*/20 8-9 * * *", "At every 20 minutes, of hour 8 and 9", "Toutes les 20 minutes, des heures 8 et 9"),
     ("0 3 1 1,7 *", "At 03:00, on day 1, in January and July", "À 03:00, le jour 1, en janvier et juillet"),
     ("@daily", "Daily – 00:00", "Quotidienne – 00:00"),
 ];
