@@ -8,7 +8,7 @@ PG_MAJOR   := 15
 PG_CONFIG  := /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config
 PGRX       := 0.18.1
 PACKAGES   := postgresql-$(PG_MAJOR) postgresql-server-dev-$(PG_MAJOR) postgresql-$(PG_MAJOR)-postgis-3 postgresql-$(PG_MAJOR)-cron \
-              libclang-dev clang gcc make pkg-config util-linux
+              libclang-dev clang gcc make pkg-config util-linux prometheus-sql-exporter
 # What users install is optimised; tests and the demonstration want it quickly.
 INSTALL_FLAGS := --release
 PLAYGROUND := $(CURDIR)/.cluster

@@ -159,7 +159,7 @@ COMMENT ON FUNCTION gn_harvest.gn2pg_sources(text, text) IS 'What GN2PG''s table
 
 -- The records of a range of keys that are in the target, by UUID, else by key unless that row is another record's.
 CREATE FUNCTION gn_harvest.gn2pg_page(import_schema text, gn2pg_source text, id_source integer, after bigint, size integer)
-RETURNS TABLE (upto bigint, keys bigint[], uuids uuid[], ids bigint[], elsewhere bigint)
+RETURNS TABLE (upto bigint, keys bigint[], uuids uuid[], ids bigint[], taxa integer[], datasets integer[], elsewhere bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -171,20 +171,21 @@ BEGIN
                       SELECT e.id_data FROM %1$I.data_json e
                       WHERE e.source = $1 AND e.controler = 'data' AND e.id_data > $3 ORDER BY e.id_data LIMIT $4) p)),
         with_uuid AS MATERIALIZED (
-            SELECT p.id_data, s.id_synthese, s.unique_id_sinp, coalesce(s.id_source = $2, false) AS is_own
+            SELECT p.id_data, s.id_synthese, s.unique_id_sinp, s.cd_nom, s.id_dataset, coalesce(s.id_source = $2, false) AS is_own
             FROM page p JOIN gn_synthese.synthese s ON s.unique_id_sinp = p.uuid),
-        by_uuid AS (SELECT id_data, id_synthese, unique_id_sinp FROM with_uuid WHERE is_own),
+        by_uuid AS (SELECT id_data, id_synthese, unique_id_sinp, cd_nom, id_dataset FROM with_uuid WHERE is_own),
         by_key AS (
-            SELECT p.id_data, s.id_synthese, s.unique_id_sinp
+            SELECT p.id_data, s.id_synthese, s.unique_id_sinp, s.cd_nom, s.id_dataset
             FROM (SELECT id_data FROM page EXCEPT SELECT id_data FROM by_uuid) p
             JOIN gn_synthese.synthese s ON s.entity_source_pk_value = p.id_data::text
             WHERE s.id_source = $2
               AND NOT EXISTS (SELECT FROM %1$I.data_json o WHERE o.uuid = s.unique_id_sinp AND o.source = $1 AND o.controler = 'data')),
         matched AS (
-            SELECT DISTINCT ON (m.id_data) m.id_data::bigint AS id_data, m.unique_id_sinp, m.id_synthese::bigint AS id_synthese
+            SELECT DISTINCT ON (m.id_data) m.id_data::bigint AS id_data, m.unique_id_sinp, m.id_synthese::bigint AS id_synthese, m.cd_nom, m.id_dataset
             FROM (TABLE by_uuid UNION ALL TABLE by_key) m ORDER BY m.id_data, m.id_synthese DESC)
         SELECT (SELECT max(id_data)::bigint FROM page),
                coalesce(array_agg(id_data), '{}'), coalesce(array_agg(unique_id_sinp), '{}'), coalesce(array_agg(id_synthese), '{}'),
+               coalesce(array_agg(cd_nom), '{}'), coalesce(array_agg(id_dataset), '{}'),
                (SELECT count(*) FROM with_uuid WHERE NOT is_own AND NOT id_data IN (SELECT id_data FROM matched))
         FROM matched$query$, import_schema)
     USING gn2pg_source, id_source, after, size;
@@ -259,7 +260,7 @@ BEGIN
         held := held + cardinality(page.ids);
         elsewhere := elsewhere + page.elsewhere;
         IF adopted_as IS NOT NULL AND cardinality(page.ids) > 0 THEN
-            PERFORM gn_harvest.take_gn2pg_rows(adopted_as, page.keys, page.uuids, page.ids);
+            PERFORM gn_harvest.take_gn2pg_rows(adopted_as, page.keys, page.uuids, page.ids, page.taxa, page.datasets);
         END IF;
         after := page.upto;
     END LOOP;
@@ -477,29 +478,29 @@ $$;
 COMMENT ON FUNCTION gn_harvest.begin_gn2pg(text, integer) IS 'Gives a source the row of gn_synthese.t_sources that GN2PG made.';
 
 -- Without hashes: the first run compares. first_run 0: no run of ours wrote them.
-CREATE FUNCTION gn_harvest.take_gn2pg_rows(name text, keys bigint[], uuids uuid[], ids bigint[]) RETURNS void
+CREATE FUNCTION gn_harvest.take_gn2pg_rows(name text, keys bigint[], uuids uuid[], ids bigint[], taxa integer[], datasets integer[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     adopting gn_harvest.source := gn_harvest.managed_source(name);
 BEGIN
-    INSERT INTO gn_harvest.harvested AS h (source_id, key_number, source_key, uuid, id_synthese, first_run, last_run)
-    SELECT DISTINCT ON (n.id) adopting.id, n.key, n.key::text, n.uuid, n.id, 0, 0
-    FROM unnest(keys, uuids, ids) n(key, uuid, id)
+    INSERT INTO gn_harvest.harvested AS h (source_id, key_number, source_key, uuid, id_synthese, first_run, last_run, cd_nom, id_dataset)
+    SELECT DISTINCT ON (n.id) adopting.id, n.key, n.key::text, n.uuid, n.id, 0, 0, n.cd_nom, n.id_dataset
+    FROM unnest(keys, uuids, ids, taxa, datasets) n(key, uuid, id, cd_nom, id_dataset)
     -- A row that has its record already keeps it: the record may have another key by now. Found by the row: without
     -- statistics the index on the source looks as good, and holds all of them.
     WHERE NOT EXISTS (SELECT FROM gn_harvest.harvested o WHERE o.id_synthese = n.id AND o.source_id + 0 = adopting.id)
     ORDER BY n.id, n.key
     ON CONFLICT (source_id, key_number) DO UPDATE
     SET uuid = EXCLUDED.uuid, id_synthese = EXCLUDED.id_synthese, attributes_hash = NULL, geometry_hash = NULL,
-        deleted_run = NULL, deleted_at = NULL
+        deleted_run = NULL, deleted_at = NULL, cd_nom = EXCLUDED.cd_nom, id_dataset = EXCLUDED.id_dataset
     WHERE h.id_synthese IS NULL;
     IF FOUND THEN
         UPDATE gn_harvest.source_state st SET last_full_at = NULL WHERE st.source_id = adopting.id;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION gn_harvest.take_gn2pg_rows(text, bigint[], uuid[], bigint[]) IS 'Makes rows that GN2PG wrote the lineage of a source, to be compared by its next run.';
+COMMENT ON FUNCTION gn_harvest.take_gn2pg_rows(text, bigint[], uuid[], bigint[], integer[], integer[]) IS 'Makes rows that GN2PG wrote the lineage of a source, to be compared by its next run.';
 
 CREATE FUNCTION gn_harvest.end_gn2pg(name text, watermark text, began text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -13,6 +13,9 @@ BEGIN
         gn_harvest.scheduler_status, gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict,
         gn_harvest.metadata_review, gn_harvest.harvested_record, gn_harvest.open_alert, gn_harvest.alert_history,
         gn_harvest.channel_status, gn_harvest.alert_delivery TO %I', role);
+    EXECUTE format('GRANT SELECT ON gn_harvest.dashboard, gn_harvest.rejected_by_reason, gn_harvest.metrics TO %I', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.status_page(text), gn_harvest.status_page_data(),
+        gn_harvest.render_status_page(text, boolean), gn_harvest.installed_version() TO %I', role);
     -- Views check the functions that they call against who reads them.
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.visible_source(name), gn_harvest.sees_everything(name),
         gn_harvest.working_source(), gn_harvest.may_manage(name, name), gn_harvest.in_french(), gn_harvest.word(text),
@@ -66,7 +69,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA gn_harvest FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA gn_harvest FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA gn_harvest FROM PUBLIC;
 
--- Settings, history and lineage survive pg_dump.
+-- Settings, history and lineage survive pg_dump; counts of them are made anew as they are restored.
 DO $$
 DECLARE
     kept pg_catalog.regclass;
@@ -74,6 +77,7 @@ BEGIN
     FOR kept IN
         SELECT c.oid FROM pg_catalog.pg_class c
         WHERE c.relnamespace = 'gn_harvest'::pg_catalog.regnamespace AND c.relkind IN ('r', 'S')
+          AND c.relname NOT IN ('taxon_tally', 'dataset_tally', 'rejected_tally')
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(kept, '');
     END LOOP;

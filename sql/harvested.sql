@@ -11,7 +11,9 @@ CREATE TABLE gn_harvest.harvested (
     first_run       bigint  NOT NULL,
     last_run        bigint  NOT NULL,
     deleted_run     bigint,
-    deleted_at      timestamptz
+    deleted_at      timestamptz,
+    cd_nom          integer,
+    id_dataset      integer
 ) WITH (fillfactor = 90);
 -- Numeric keys, the common case, live in one lean index; the others in the second.
 CREATE UNIQUE INDEX harvested_key_number_idx ON gn_harvest.harvested (source_id, key_number);
@@ -19,7 +21,7 @@ CREATE UNIQUE INDEX harvested_source_key_idx ON gn_harvest.harvested (source_id,
 CREATE INDEX harvested_uuid_idx ON gn_harvest.harvested (uuid);
 -- Deletions know the row of the target only.
 CREATE INDEX harvested_id_synthese_idx ON gn_harvest.harvested (id_synthese) WHERE id_synthese IS NOT NULL;
-COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target (id_synthese of gn_synthese.synthese; id of gn_harvest.record for a source whose target is records), hashes of what was written, the runs that wrote it first and last (0: adopted from GN2PG). A null key: its key now names another record and its own new key has not come yet.';
+COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target (id_synthese of gn_synthese.synthese; id of gn_harvest.record for a source whose target is records), hashes of what was written, the runs that wrote it first and last (0: adopted from GN2PG), its taxon and dataset in gn_synthese (for the counts). A null key: its key now names another record and its own new key has not come yet.';
 
 CREATE TABLE gn_harvest.value_mapping (
     id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

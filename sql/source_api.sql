@@ -76,6 +76,7 @@ BEGIN
         'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
+    PERFORM gn_harvest.check_allowed_host(add_source.url);
     -- Records that stayed when a source of this name was dropped are under its number: the source takes it again.
     DELETE FROM gn_harvest.former_source f
     WHERE f.source_id = (SELECT k.source_id FROM gn_harvest.former_source k
@@ -237,6 +238,7 @@ BEGIN
         RAISE EXCEPTION 'source "%" exists already', new_name
             USING ERRCODE = 'duplicate_object', HINT = 'Choose another name; SELECT source FROM gn_harvest.source_status lists those taken.';
     END IF;
+    PERFORM gn_harvest.check_allowed_host(alter_source.url);
     result := gn_harvest.apply_settings(before, settings);
     -- A secret was given for one host: it does not follow the source to another.
     IF gn_harvest.url_host(result.url) <> gn_harvest.url_host(before.url)
@@ -360,6 +362,7 @@ BEGIN
         WHERE st.source_id = dropped.id AND (st.id_source IS NOT NULL OR dropped.target = 'records');
     END IF;
     DELETE FROM gn_harvest.source s WHERE s.id = dropped.id;
+    PERFORM gn_harvest.fold_tally(dropped.id);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.drop_source(text, boolean) IS 'Disconnects a source: its settings, secrets, mappings and rejected records go. What it brought stays in the target, with its lineage, so that a source of the same name takes it back; delete_data => true removes it from the target, in batches.';

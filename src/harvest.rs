@@ -265,12 +265,13 @@ pub fn find_deleted(
 
 /// Removes what came from the source; of gn_synthese its row in t_sources too.
 fn drop_data(session: &Session) -> Result<(), Failure> {
-    let total = postgres::transaction(|| deletion::note_all(session))?;
-    phase(session, "deleting", Some(total))?;
     let mut opened = postgres::transaction(|| {
         require_same_source(&session.source)?;
         Opened::open(session)
     })?;
+    // Only now: a source that came back has taken its lineage back.
+    let total = postgres::transaction(|| deletion::note_all(session))?;
+    phase(session, "deleting", Some(total))?;
     deletion::apply(session, opened.target())?;
     postgres::transaction(|| opened.leave())
 }

@@ -18,6 +18,7 @@ mod postgres;
 mod probe;
 mod reading;
 mod records;
+mod retention;
 mod retry;
 mod run;
 mod scheduler;
@@ -40,6 +41,8 @@ mod mapping;
 mod record;
 #[allow(dead_code, unused_imports)]
 mod schedule;
+#[allow(dead_code, unused_imports)]
+mod status_page;
 
 pg_module_magic!(name, version);
 
@@ -59,6 +62,11 @@ extension_sql_file!(
     "../sql/rejected.sql",
     name = "rejected",
     requires = ["source"]
+);
+extension_sql_file!(
+    "../sql/tally.sql",
+    name = "tally",
+    requires = ["harvested", "rejected"]
 );
 extension_sql_file!(
     "../sql/metadata.sql",
@@ -86,11 +94,31 @@ extension_sql_file!(
     requires = [
         "language",
         "run",
-        "harvested",
-        "rejected",
+        "tally",
         "privileges",
+        "alert",
         "schedule"
     ]
+);
+extension_sql_file!(
+    "../sql/dashboard.sql",
+    name = "dashboard",
+    requires = ["views"]
+);
+extension_sql_file!(
+    "../sql/metrics.sql",
+    name = "metrics",
+    requires = ["dashboard"]
+);
+extension_sql_file!(
+    "../sql/status_page.sql",
+    name = "status_page",
+    requires = ["dashboard", "alert", "status_page_functions"]
+);
+extension_sql_file!(
+    "../sql/retention.sql",
+    name = "retention",
+    requires = ["run", "tally", "alert"]
 );
 extension_sql_file!(
     "../sql/record.sql",
@@ -108,7 +136,7 @@ extension_sql_file!(
     requires = [
         "source",
         "run",
-        "harvested",
+        "tally",
         "record",
         "run_functions",
         "run_api",
@@ -154,6 +182,9 @@ extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
     requires = [
+        "metrics",
+        "retention_functions",
+        "status_page",
         "source_api",
         "mapping_api",
         "metadata_api",

@@ -32,6 +32,7 @@ pub fn client(
         max_body_bytes: settings::MAX_BODY.get() as u64 * 1024 * 1024,
         retry_budget: source.retry_budget,
         user_agent: settings::user_agent(),
+        allowed_hosts: settings::allowed_hosts(),
         ca_pem: source
             .ca_certificate
             .as_ref()

@@ -11,8 +11,8 @@ use crate::deletion::LOSS_GUARD;
 use crate::error::Failure;
 use crate::fetch::Slice;
 use crate::geonature::Traffic;
-use crate::postgres;
 use crate::worker::Task;
+use crate::{postgres, synthese};
 
 /// What a run counts; the names are those of the columns of gn_harvest.run.
 #[derive(Debug, Default, Clone)]
@@ -331,6 +331,9 @@ pub fn end(
             failure.and_then(|f| f.hint.clone()).into(),
         ],
     )?;
+    if !matches!(task.kind(), "check" | "plan") {
+        synthese::fold(task.source_id)?;
+    }
     if matches!(task.kind(), "check" | "plan" | "retry" | "drop") {
         return Ok(());
     }

@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+use crate::geonature::AllowedHosts;
 use crate::postgres;
 
 pub static LANGUAGE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -16,6 +17,11 @@ pub static ALERT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30);
 pub static GIVE_UP_AFTER: GucSetting<i32> = GucSetting::<i32>::new(7);
 pub static HOOK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(600);
 pub static USER_AGENT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+pub static ALLOWED_HOSTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+pub static RUN_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(400);
+pub static ALERT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(400);
+pub static REJECTED_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(400);
 
 pub static NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(60);
 pub static MAX_CONCURRENT_RUNS: GucSetting<i32> = GucSetting::<i32>::new(2);
@@ -113,6 +119,30 @@ pub fn register() {
             1000,
             GucFlags::default(),
         ),
+        (
+            c"gn_harvest.run_retention",
+            c"Days for which runs that have ended stay in the history; 0: for ever.",
+            &RUN_RETENTION,
+            0,
+            36_500,
+            GucFlags::default(),
+        ),
+        (
+            c"gn_harvest.alert_retention",
+            c"Days for which resolved alerts stay in the history; 0: for ever.",
+            &ALERT_RETENTION,
+            0,
+            36_500,
+            GucFlags::default(),
+        ),
+        (
+            c"gn_harvest.rejected_retention",
+            c"Days for which discarded records are remembered after they came last; 0: for ever.",
+            &REJECTED_RETENTION,
+            0,
+            36_500,
+            GucFlags::default(),
+        ),
     ] {
         GucRegistry::define_int_guc(
             name,
@@ -132,6 +162,14 @@ pub fn register() {
         &USER_AGENT,
         GucContext::Sighup,
         GucFlags::default(),
+    );
+    postgres::define_checked_setting(
+        c"gn_harvest.allowed_hosts",
+        c"Hosts that this server may ask, separated by commas: 'gn.example.org, *.example.fr, host:8443'.",
+        c"Empty: every host. Link-local addresses are refused whatever it says.",
+        &ALLOWED_HOSTS,
+        (GucContext::Sighup, GucFlags::default()),
+        postgres::check_hosts,
     );
     postgres::define_checked_setting(
         c"gn_harvest.timezone",
@@ -173,6 +211,11 @@ pub fn alert_timeout() -> std::time::Duration {
 
 pub fn hook_timeout() -> std::time::Duration {
     std::time::Duration::from_secs(HOOK_TIMEOUT.get() as u64)
+}
+
+/// The hosts that may be asked.
+pub fn allowed_hosts() -> AllowedHosts {
+    AllowedHosts::parse(&text(&ALLOWED_HOSTS).unwrap_or_default())
 }
 
 /// The User-Agent of requests.

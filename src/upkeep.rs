@@ -51,6 +51,7 @@ pub fn finish(
     }
     postgres::transaction(|| synthese.write_heard())?;
     retry::run_resolvable(session, synthese)?;
+    postgres::transaction(|| synthese.learn_valid_names(reading.full))?;
     postgres::transaction(|| synthese.tell_closed())
 }
 

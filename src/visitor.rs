@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Failure;
-use crate::{alert, home, postgres, scheduler, worker};
+use crate::{alert, home, postgres, retention, scheduler, worker};
 
 const VISITOR_TYPE: &str = "gn_harvest visitor";
 /// For a lock of ours that someone holds; the next visit tries again.
@@ -20,7 +20,13 @@ const CHORES: &[(&str, Chore)] = &[
     ("home", home::settle),
     ("schedule", scheduler::run_due),
     ("alerts", alert::tick),
+    ("retention", forget_old),
 ];
+
+/// A little of what is too old, at each visit.
+fn forget_old() -> Result<(), Failure> {
+    postgres::transaction(retention::tick).map(|_| ())
+}
 
 /// Starts a visitor; the error is that no worker slot is free.
 pub fn start(database: &postgres::Visitable) -> Result<DynamicBackgroundWorker, Failure> {

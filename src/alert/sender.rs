@@ -218,6 +218,7 @@ fn deliver_afar(parcel: &Parcel, database: String) -> Result<(), Failure> {
     let number = parcel.ids.first().copied().unwrap_or_default();
     let timeout = settings::alert_timeout();
     let user_agent = settings::user_agent();
+    require_allowed(&channel.way)?;
     postgres::in_background_within(timeout, move || {
         let letter = letter(&channel, &database, &events);
         match &channel.way {
@@ -229,6 +230,20 @@ fn deliver_afar(parcel: &Parcel, database: String) -> Result<(), Failure> {
             Way::Notify { .. } | Way::Geonature { .. } => Ok(()),
         }
     })?
+}
+
+/// The hosts that the administrator has listed are all that this server may be made to ask, by channels as by sources.
+fn require_allowed(way: &Way) -> Result<(), Failure> {
+    let address = match way {
+        Way::Email(email) => format!("smtp://{}:{}", email.host, email.port),
+        Way::Webhook(webhook) => webhook.url.clone(),
+        Way::Notify { .. } | Way::Geonature { .. } => return Ok(()),
+    };
+    match url::Url::parse(&address) {
+        Ok(url) => Ok(settings::allowed_hosts().check(&url)?),
+        // Whoever sends says what is wrong with it.
+        Err(_) => Ok(()),
+    }
 }
 
 /// What errors of HTTP advise is for partners.

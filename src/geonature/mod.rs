@@ -3,6 +3,7 @@
 //! nothing here touches PostgreSQL, and everything may be called from any thread.
 
 mod address;
+mod allowed;
 mod ask;
 mod client;
 mod control;
@@ -19,6 +20,7 @@ mod retry;
 mod session;
 
 pub use address::{forbidden as forbidden_address, refuse_literal};
+pub use allowed::AllowedHosts;
 pub(crate) use client::Patience;
 pub use client::{Client, Module, Probe};
 pub use control::{Spawn, Stop, Traffic, plain_spawn};

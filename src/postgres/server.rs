@@ -122,6 +122,21 @@ pub unsafe extern "C-unwind" fn check_moment(
     accept(known || given.is_empty(), hint)
 }
 
+/// Refuses a list of hosts of which something is not understood. Empty: every host.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn check_hosts(
+    value: *mut *mut std::ffi::c_char,
+    _extra: *mut *mut std::ffi::c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: PostgreSQL gives a pointer to a text or to null.
+    let given = unsafe { given(value) };
+    accept(
+        crate::geonature::AllowedHosts::misread(&given).is_none(),
+        c"Give host names, domains and ports such as 'gn.example.org, *.example.fr, [2001:db8::1]:8443', or '' for every host.",
+    )
+}
+
 /// # Safety
 /// `value` points to a C string or to null.
 unsafe fn given(value: *mut *mut std::ffi::c_char) -> String {

@@ -99,7 +99,7 @@ impl Target for Synthese {
             "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
             &[self.source_id.into(), gained.into()],
         )?;
-        Ok(())
+        self.tally.written(self.source_id)
     }
 
     fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {
@@ -108,6 +108,7 @@ impl Target for Synthese {
             write::delete(id_source, ids, &mut synthese.touched.borrow_mut())
         })?;
         lineage::bury(self.source_id, self.run_id, &deleted)?;
+        self.tally.written(self.source_id)?;
         Ok((
             deleted.len(),
             refused
@@ -241,20 +242,25 @@ impl Synthese {
                 .map(|position| changes[*position].observation)
                 .chain(inserted.iter().map(|(position, _)| new[*position])),
         );
-        let placed_new = inserted.iter().map(|(position, id)| Placed {
+        let placed_new = inserted.iter().map(|(position, place)| Placed {
             observation: new[*position],
-            id_synthese: *id,
+            place: *place,
             adopted: false,
         });
-        let placed_known = sorted
+        let known: Vec<&(Observation, i64, bool)> = sorted
             .known
             .iter()
             .filter(|(observation, ..)| !refused_items.contains(&observation.item))
-            .map(|(observation, id, adopt)| Placed {
+            .collect();
+        let ids: Vec<i64> = known.iter().map(|(_, id, _)| *id).collect();
+        let places = write::places(&ids)?;
+        let placed_known = known.into_iter().filter_map(|(observation, id, adopt)| {
+            Some(Placed {
                 observation,
-                id_synthese: *id,
+                place: *places.get(id)?,
                 adopted: *adopt,
-            });
+            })
+        });
         let placed = placed_known.chain(placed_new).collect();
         let by_item: HashMap<usize, &Observation> = sorted
             .new

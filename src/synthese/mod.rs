@@ -14,6 +14,7 @@ mod planner;
 mod referential;
 pub mod rejects;
 mod resolve;
+mod tally;
 mod upkeep;
 pub mod write;
 
@@ -39,6 +40,8 @@ use referential::Referential;
 use rejects::DeadLetter;
 pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished, from_json};
 use resolve::{Observation, Rules, Unknown, ValueMappings};
+use tally::Tally;
+pub use tally::fold;
 
 /// The target of a run.
 pub struct Synthese {
@@ -60,6 +63,7 @@ pub struct Synthese {
     heard: Heard,
     /// What a run should say, gathered while working as the owner.
     warnings: Vec<String>,
+    tally: Tally,
     /// Why the dead letters that are written now were refused before, where that decides what they may replace.
     replayed: Option<Reason>,
     /// Taxa and datasets of what was written.
@@ -78,6 +82,7 @@ impl Synthese {
         let (synthese, former) = Self::look(source, run_id, owner, search_path)?;
         if let Some(former) = former {
             place::take_lineage_over(source.id, former)?;
+            tally::fold(former)?;
         }
         Spi::run_with_args(
             "UPDATE gn_harvest.source_state SET id_source = $2 WHERE source_id = $1 AND id_source IS DISTINCT FROM $2",
@@ -138,6 +143,7 @@ impl Synthese {
             decisions,
             heard: Heard::default(),
             warnings,
+            tally: Tally::default(),
             replayed: None,
             touched: Rc::default(),
         };

@@ -323,14 +323,17 @@ impl Synthese {
                 match (places.get(&wanted.from), places.get(&wanted.to)) {
                     (Some(from), Some(to)) => {
                         let mut touched = synthese.touched.borrow_mut();
-                        move_rows(id_source, *from, *to, after, &mut touched)
+                        Ok((
+                            move_rows(id_source, *from, *to, after, &mut touched)?,
+                            Some(*to),
+                        ))
                     }
-                    _ => Ok(Vec::new()),
+                    _ => Ok((Vec::new(), None)),
                 }
             })
         });
-        let ids = match moved {
-            Ok(ids) => ids,
+        let (ids, id_dataset) = match moved {
+            Ok(moved) => moved,
             Err(failure) if failure.concerns_records() => {
                 let text = format!(
                     "observations of dataset {} could not be moved to the one that it is mapped to: {}",
@@ -342,7 +345,7 @@ impl Synthese {
             }
             Err(failure) => return Err(failure),
         };
-        lineage::doubt(self.source_id, &ids)?;
+        lineage::moved(self.source_id, &ids, id_dataset)?;
         let counts = Counts {
             updated: ids.len() as i64,
             ..Counts::default()

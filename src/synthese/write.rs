@@ -20,13 +20,21 @@ pub struct Refused {
     pub failure: Failure,
 }
 
-/// Position among the observations, id_synthese.
-pub type Inserted = (usize, i64);
+/// Position among the observations, and where it is.
+pub type Inserted = (usize, Place);
+
+/// A row of the target: its taxon and dataset as the target has them, whatever came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub id_synthese: i64,
+    pub cd_nom: Option<i32>,
+    pub id_dataset: Option<i32>,
+}
 
 /// Writes a part of a set; the number is the part's position in the whole.
 pub type WritePart<'w, T> = dyn FnMut(usize, &[T]) -> Result<(), Failure> + 'w;
 
-/// Inserts; returns (position among `observations`, id_synthese) of those that went in.
+/// Inserts; returns those that went in.
 pub fn insert(
     referential: &Referential,
     id_source: i32,
@@ -37,16 +45,15 @@ pub fn insert(
     let mut inserted = Vec::with_capacity(observations.len());
     let mut refused = Vec::new();
     halve(0, observations, &mut refused, &mut |offset, part| {
-        let ids = insert_part(&statement, &columns, id_source, part)?;
+        let places = insert_part(&statement, &columns, id_source, part)?;
         let by_key: HashMap<&str, usize> = part
             .iter()
             .enumerate()
             .map(|(i, o)| (o.key.as_str(), offset + i))
             .collect();
-        inserted.extend(
-            ids.into_iter()
-                .filter_map(|(id, key)| by_key.get(key.as_str()).map(|position| (*position, id))),
-        );
+        inserted.extend(places.into_iter().filter_map(|(place, key)| {
+            by_key.get(key.as_str()).map(|position| (*position, place))
+        }));
         Ok(())
     })?;
     Ok((inserted, refused))
@@ -65,7 +72,7 @@ fn insert_sql(referential: &Referential, columns: &[Written]) -> String {
          SELECT {}, {}, 'I'
          FROM {}, LATERAL (SELECT {}.ST_GeomFromWKB(n.wkb, 4326)) g(geom)
          ORDER BY n.ord
-         RETURNING id_synthese, entity_source_pk_value::text",
+         RETURNING id_synthese, cd_nom, id_dataset, entity_source_pk_value::text",
         names.join(", "),
         geometry_names.join(", "),
         values.join(", "),
@@ -95,17 +102,49 @@ fn insert_part(
     columns: &[Written],
     id_source: i32,
     part: &[&Observation],
-) -> Result<Vec<(i64, String)>, Failure> {
+) -> Result<Vec<(Place, String)>, Failure> {
     Spi::connect_mut(|client| {
         let rows = client.update(statement, None, &arguments(columns, part, None, id_source))?;
-        let mut ids = Vec::with_capacity(rows.len());
+        let mut places = Vec::with_capacity(rows.len());
         for row in rows {
-            ids.push((
-                i64::from(row.get::<i32>(1)?.unwrap_or_default()),
-                row.get::<String>(2)?.unwrap_or_default(),
+            places.push((
+                Place::read(&row)?,
+                row.get::<String>(4)?.unwrap_or_default(),
             ));
         }
-        Ok(ids)
+        Ok(places)
+    })
+}
+
+impl Place {
+    /// From the first three columns of a row.
+    fn read(row: &pgrx::spi::SpiHeapTupleData) -> Result<Self, Failure> {
+        Ok(Place {
+            id_synthese: i64::from(row.get::<i32>(1)?.unwrap_or_default()),
+            cd_nom: row.get::<i32>(2)?,
+            id_dataset: row.get::<i32>(3)?,
+        })
+    }
+}
+
+/// Where rows are now, by their id_synthese.
+pub fn places(ids: &[i64]) -> Result<HashMap<i64, Place>, Failure> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let numbers: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT id_synthese, cd_nom, id_dataset FROM gn_synthese.synthese WHERE id_synthese = ANY ($1)",
+            None,
+            &[numbers.into()],
+        )?;
+        let mut places = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let place = Place::read(&row)?;
+            places.insert(place.id_synthese, place);
+        }
+        Ok(places)
     })
 }
 

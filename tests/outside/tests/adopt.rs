@@ -143,6 +143,12 @@ fn taken_over(version: Version) {
         partner.url()
     );
     let adopted = adopt(&database, &arguments);
+    // What is adopted counts at once, by taxon and dataset too.
+    let uncounted = database.number(
+        "SELECT count(*) FROM gn_harvest.harvested h JOIN gn_synthese.synthese s USING (id_synthese)
+         WHERE (h.cd_nom, h.id_dataset) IS DISTINCT FROM (s.cd_nom, s.id_dataset)",
+    );
+    assert_eq!(uncounted, 0);
     assert_eq!(
         (text(&adopted, "state"), text(&adopted, "adopted_as")),
         ("adopted", NAME)

@@ -70,6 +70,37 @@ fn every_example_of_the_readme_runs() {
     database.run("DROP OWNED BY harvest_operator, harvest_reader; DROP ROLE harvest_operator, harvest_reader");
 }
 
+/// The call that writes the status page into a file, as a shell runs it.
+#[test]
+fn the_status_page_is_written_by_the_call_of_the_readme() {
+    let database = cluster().database();
+    let call = README
+        .lines()
+        .find(|line| line.starts_with("psql -Atc"))
+        .expect("the call");
+    let directory = tempfile::tempdir().expect("a directory");
+    let psql = database.cluster.psql_command(&database.name);
+    let programs = database.cluster.program("psql");
+    let programs = programs.parent().expect("a directory").display();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = std::process::Command::new("sh");
+    let environment = psql
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let status = shell
+        .args(["-c", call])
+        .envs(environment)
+        .env("PATH", format!("{programs}:{path}"))
+        .current_dir(directory.path())
+        .status();
+    assert!(status.expect("a shell").success());
+    let page = std::fs::read_to_string(directory.path().join("status.html")).expect("the page");
+    assert!(
+        page.starts_with("<!DOCTYPE html>\n<html lang=\"fr\">"),
+        "{page}"
+    );
+}
+
 #[test]
 fn an_owner_with_the_grants_of_the_readme_harvests() {
     let database = cluster().database();
@@ -220,18 +251,21 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         "hide_statement",
         "frequency_in",
         "in_french",
+        "installed_version",
         "is_local",
         "likely_match",
         "local_metadata",
         "local_table",
         "may_manage",
+        "render_status_page",
+        "sees_everything",
+        "status_page_data",
         "next_run",
         "obstacle_advice",
         "record_view_query",
         "replaceable_view",
         "schedule_obstacle",
         "scheduler_facts",
-        "sees_everything",
         "take_gn2pg",
         "take_gn2pg_rows",
         "visible_record_source",

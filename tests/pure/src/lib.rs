@@ -21,5 +21,7 @@ pub mod mapping;
 pub mod record;
 #[path = "../../../src/schedule/mod.rs"]
 pub mod schedule;
+#[path = "../../../src/status_page/mod.rs"]
+pub mod status_page;
 #[path = "../../../src/plan/tally.rs"]
 pub mod tally;
