@@ -90,6 +90,45 @@ extension_sql_file!(
     requires = ["views", "run_functions"]
 );
 extension_sql_file!(
+    "../sql/publication.sql",
+    name = "publication",
+    requires = ["source", "privileges"]
+);
+extension_sql_file!(
+    "../sql/publication_filter.sql",
+    name = "publication_filter",
+    requires = ["publication"]
+);
+extension_sql_file!(
+    "../sql/publication_observations.sql",
+    name = "publication_observations",
+    requires = ["publication_filter"]
+);
+extension_sql_file!(
+    "../sql/publication_metadata.sql",
+    name = "publication_metadata",
+    requires = ["publication_filter"]
+);
+extension_sql_file!(
+    "../sql/publication_watch.sql",
+    name = "publication_watch",
+    requires = ["publication_filter"]
+);
+extension_sql_file!(
+    "../sql/publication_keep.sql",
+    name = "publication_keep",
+    requires = ["publication_watch"]
+);
+extension_sql_file!(
+    "../sql/publish_api.sql",
+    name = "publish_api",
+    requires = [
+        "publication_observations",
+        "publication_metadata",
+        "publication_keep"
+    ]
+);
+extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
     requires = [
@@ -97,7 +136,8 @@ extension_sql_file!(
         "mapping_api",
         "metadata_api",
         "rejected_api",
-        "run_api"
+        "run_api",
+        "publish_api"
     ],
     finalize
 );
