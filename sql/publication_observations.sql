@@ -1,19 +1,25 @@
--- The view of observations that a publication gives. One row an observation: what is joined is joined on a unique key
--- and from the left, so that a count leaves it out; lists are looked up for the rows that are served. Each column of
--- each table is named: a later GeoNature that drops one is told so by PostgreSQL, with the name of the view.
+-- The view of observations that a publication gives. One row an observation, and no join at all: what other tables say is
+-- looked up by their keys, for the rows that are served only. A left join that PostgreSQL 15 takes out of a count still
+-- keeps it from being an index-only scan, and twenty of them cost more to plan than to run. Codes are looked up in one
+-- object for each type of nomenclature, made once a query: an index probe for each code of each row costs five times as
+-- much (bench/publish.md). Each column of each table is named: a later GeoNature that drops one is told so by PostgreSQL,
+-- with the name of the view.
 
-CREATE FUNCTION gn_harvest.publication_nomenclatures() RETURNS TABLE (export text, target text)
+CREATE FUNCTION gn_harvest.publication_nomenclatures() RETURNS TABLE (export text, type text, target text)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    VALUES ('nature_objet_geo', 'geo_object_nature'), ('type_regroupement', 'grp_typ'), ('technique_obs', 'obs_technique'),
-           ('statut_biologique', 'bio_status'), ('etat_biologique', 'bio_condition'), ('naturalite', 'naturalness'),
-           ('preuve_existante', 'exist_proof'), ('statut_validation', 'valid_status'), ('precision_diffusion', 'diffusion_level'),
-           ('stade_vie', 'life_stage'), ('sexe', 'sex'), ('objet_denombrement', 'obj_count'), ('type_denombrement', 'type_count'),
-           ('niveau_sensibilite', 'sensitivity'), ('statut_observation', 'observation_status'), ('floutage_dee', 'blurring'),
-           ('statut_source', 'source_status'), ('type_info_geo', 'info_geo_type'), ('comportement', 'behaviour'),
-           ('statut_biogeo', 'biogeo_status'), ('methode_determination', 'determination_method')
+    VALUES ('nature_objet_geo', 'NAT_OBJ_GEO', 'geo_object_nature'), ('type_regroupement', 'TYP_GRP', 'grp_typ'),
+           ('technique_obs', 'METH_OBS', 'obs_technique'), ('statut_biologique', 'STATUT_BIO', 'bio_status'),
+           ('etat_biologique', 'ETA_BIO', 'bio_condition'), ('naturalite', 'NATURALITE', 'naturalness'),
+           ('preuve_existante', 'PREUVE_EXIST', 'exist_proof'), ('statut_validation', 'STATUT_VALID', 'valid_status'),
+           ('precision_diffusion', 'NIV_PRECIS', 'diffusion_level'), ('stade_vie', 'STADE_VIE', 'life_stage'),
+           ('sexe', 'SEXE', 'sex'), ('objet_denombrement', 'OBJ_DENBR', 'obj_count'), ('type_denombrement', 'TYP_DENBR', 'type_count'),
+           ('niveau_sensibilite', 'SENSIBILITE', 'sensitivity'), ('statut_observation', 'STATUT_OBS', 'observation_status'),
+           ('floutage_dee', 'DEE_FLOU', 'blurring'), ('statut_source', 'STATUT_SOURCE', 'source_status'),
+           ('type_info_geo', 'TYP_INF_GEO', 'info_geo_type'), ('comportement', 'OCC_COMPORTEMENT', 'behaviour'),
+           ('statut_biogeo', 'STAT_BIOGEO', 'biogeo_status'), ('methode_determination', 'METH_DETERMIN', 'determination_method')
 $$;
-COMMENT ON FUNCTION gn_harvest.publication_nomenclatures() IS 'Columns of the observations view that are codes, and the end of the name of the synthese''s column.';
+COMMENT ON FUNCTION gn_harvest.publication_nomenclatures() IS 'Columns of the observations view that are codes, their types, and the end of the name of the synthese''s column.';
 
 -- Columns in their order: name, expression, comment. The order and the types are the same whatever the options, so that
 -- the view can be replaced.
@@ -33,7 +39,8 @@ DECLARE
            WHERE b.id_nomenclature_sensitivity = s.id_nomenclature_sensitivity AND l.id_synthese = s.id_synthese
            ORDER BY t.size_hierarchy DESC NULLS LAST, a.id_area LIMIT 1)', postgis);
     -- Sensitive, or not known not to be.
-    hidden  text := 'n_sensitivity.cd_nomenclature IS DISTINCT FROM ''0''';
+    hidden  text := 's.id_nomenclature_sensitivity IS DISTINCT FROM (SELECT n.id_nomenclature FROM ref_nomenclatures.t_nomenclatures n
+            JOIN ref_nomenclatures.bib_nomenclatures_types t ON t.id_type = n.id_type WHERE t.mnemonique = ''SENSIBILITE'' AND n.cd_nomenclature = ''0'')';
 BEGIN
     RETURN QUERY
     SELECT c.name,
@@ -47,7 +54,7 @@ BEGIN
         ('id_source', 's.entity_source_pk_value', 'varchar', '', 'Key of the observation where it was entered.'),
         ('id_perm_sinp', 's.unique_id_sinp', 'uuid', '', 'UUID of the observation.'),
         ('id_perm_grp_sinp', 's.unique_id_sinp_grp', 'uuid', '', 'UUID of its group.'),
-        ('jdd_uuid', 'd.unique_dataset_id', 'uuid', '', 'UUID of the dataset; the metadata export tells the rest.'),
+        ('jdd_uuid', '(SELECT d.unique_dataset_id FROM gn_meta.t_datasets d WHERE d.id_dataset = s.id_dataset)', 'uuid', '', 'UUID of the dataset; the metadata export tells the rest.'),
         ('date_debut', 's.date_min', 'timestamp', '', 'Beginning, with the time of day.'),
         ('date_fin', 's.date_max', 'timestamp', '', 'End, with the time of day.'),
         ('cd_nom', 's.cd_nom', 'integer', '', 'Taxon, by its cd_nom of Taxref.'),
@@ -64,7 +71,7 @@ BEGIN
             FROM gn_synthese.cor_observer_synthese o JOIN utilisateurs.t_roles r ON r.id_role = o.id_role
            WHERE o.id_synthese = s.id_synthese)', 'text[]', 'person', 'Observers that have an account, by UUID.'),
         ('determinateur', 's.determiner', 'varchar', 'person', 'Who determined.'),
-        ('numerisateur', 'nullif(concat_ws('' '', u.nom_role, u.prenom_role), '''')', 'text', 'person', 'Who entered it.'),
+        ('numerisateur', '(SELECT nullif(concat_ws('' '', u.nom_role, u.prenom_role), '''') FROM utilisateurs.t_roles u WHERE u.id_role = s.id_digitiser)', 'text', 'person', 'Who entered it.'),
         ('validateur', 's.validator', 'varchar', 'person', 'Who validated.'),
         ('date_validation', 's.meta_validation_date', 'timestamp', '', 'When it was validated.'),
         ('comment_validation', 's.validation_comment', 'text', '', 'Comment of the validation.'),
@@ -79,7 +86,9 @@ BEGIN
         ('methode_regroupement', 's.grp_method', 'varchar', '', 'How observations were grouped.'),
         ('code_habitat', 's.cd_hab', 'integer', '', 'Habitat, by its cd_hab of Habref.'),
         ('donnees_additionnelles', 's.additional_data::text', 'text', '', 'Further data, JSON as text.'),
-        ('area_attachment', 'CASE WHEN g.id_area IS NOT NULL THEN json_build_object(''area_code'', g.area_code, ''type_code'', y.type_code) END',
+        ('area_attachment', '(SELECT json_build_object(''area_code'', g.area_code, ''type_code'', y.type_code)
+            FROM ref_geo.l_areas g JOIN ref_geo.bib_areas_types y ON y.id_type = g.id_type
+           WHERE g.id_area = s.id_area_attachment)',
             'json', 'place', 'Area to which it is attached for want of a geometry of its own.'),
         ('wkt_4326', CASE WHEN p.blurred THEN format('CASE WHEN %s THEN %s ELSE %s END', hidden, blurred, precise) ELSE precise END,
             'text', '', CASE WHEN p.blurred THEN 'Geometry, WKT in longitude and latitude; of a sensitive observation that of an area, or none.'
@@ -89,7 +98,11 @@ BEGIN
             'Exports of metadata and of deletions, and number of the selection: collectors read everything once when it moves.')
     ) c(name, expression, type, guard, meaning)
     UNION ALL
-    SELECT n.export, format('n_%s.cd_nomenclature', n.target), 'Code; in the synthese id_nomenclature_' || n.target || '.'
+    SELECT n.export,
+           format('(SELECT jsonb_object_agg(n.id_nomenclature, n.cd_nomenclature) FROM ref_nomenclatures.t_nomenclatures n
+            JOIN ref_nomenclatures.bib_nomenclatures_types t ON t.id_type = n.id_type WHERE t.mnemonique = %L) ->> s.id_nomenclature_%s::text',
+                  n.type, n.target),
+           format('Code of %s; in the synthese id_nomenclature_%s.', n.type, n.target)
     FROM gn_harvest.publication_nomenclatures() n;
 END
 $$;
@@ -101,24 +114,15 @@ AS $$
 DECLARE
     view     text := format('gn_exports.v_%s_observations', p.slug);
     columns  text;
-    codes    text;
     comments text[];
 BEGIN
     SELECT string_agg(format('%s AS %I', c.expression, c.name), E',\n       ' ORDER BY c.ordinality),
            array_agg(format('COMMENT ON COLUMN %s.%I IS %L', view, c.name, c.meaning) ORDER BY c.ordinality)
     INTO columns, comments
     FROM gn_harvest.publication_observation_columns(p) WITH ORDINALITY c;
-    SELECT string_agg(format('LEFT JOIN ref_nomenclatures.t_nomenclatures n_%1$s ON n_%1$s.id_nomenclature = s.id_nomenclature_%1$s', n.target), E'\n')
-    INTO codes
-    FROM gn_harvest.publication_nomenclatures() n;
     RETURN ARRAY[format('CREATE OR REPLACE VIEW %s AS
 SELECT %s
-FROM gn_synthese.synthese s
-LEFT JOIN gn_meta.t_datasets d ON d.id_dataset = s.id_dataset
-LEFT JOIN utilisateurs.t_roles u ON u.id_role = s.id_digitiser
-LEFT JOIN ref_geo.l_areas g ON g.id_area = s.id_area_attachment
-LEFT JOIN ref_geo.bib_areas_types y ON y.id_type = g.id_type
-%s%s', view, columns, codes, coalesce(E'\nWHERE ' || gn_harvest.publication_filter(p, 's'), '')),
+FROM gn_synthese.synthese s%s', view, columns, coalesce(E'\nWHERE ' || gn_harvest.publication_filter(p, 's'), '')),
         format('COMMENT ON VIEW %s IS %L', view, format('Observations of the publication "%s", one row each. Made by gn_harvest.publish_export.', p.label))]
         || comments;
 END
