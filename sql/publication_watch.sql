@@ -170,7 +170,8 @@ BEGIN
           SELECT unnest(ids) WHERE TG_ARGV[0] = 'framework'
           UNION ALL
           SELECT f.id_acquisition_framework FROM gn_meta.t_acquisition_frameworks f
-          WHERE TG_ARGV[0] = 'framework' AND f.acquisition_framework_parent_id = ANY (ids)
+          WHERE TG_TABLE_NAME = 't_acquisition_frameworks' AND f.acquisition_framework_parent_id = ANY (ids)
+            AND to_jsonb(OLD) -> 'unique_acquisition_framework_id' IS DISTINCT FROM to_jsonb(NEW) -> 'unique_acquisition_framework_id'
           UNION ALL
           SELECT d.id_acquisition_framework FROM gn_meta.cor_dataset_protocol l JOIN gn_meta.t_datasets d ON d.id_dataset = l.id_dataset
           WHERE TG_ARGV[0] = 'protocol' AND l.id_protocol = ANY (ids)

@@ -6,6 +6,7 @@ CREATE TABLE gn_harvest.source (
     url                  text        NOT NULL,
     export_id            integer     NOT NULL,
     metadata_export_id   integer,
+    deletion_export_id   integer,
     organism             text,
     organism_uuid        uuid,
     format               text        NOT NULL DEFAULT 'auto',
@@ -46,6 +47,7 @@ COMMENT ON COLUMN gn_harvest.source.name IS 'Name, 1 to 63 characters; also that
 COMMENT ON COLUMN gn_harvest.source.url IS 'Base address of the partner''s GeoNature. Credentials are for its host and are removed when it changes.';
 COMMENT ON COLUMN gn_harvest.source.export_id IS 'Number of the export there.';
 COMMENT ON COLUMN gn_harvest.source.metadata_export_id IS 'Number of a second export that gives one record per acquisition framework, with its datasets.';
+COMMENT ON COLUMN gn_harvest.source.deletion_export_id IS 'Number of an export that tells what was deleted or left, as publish_export makes it; found by itself when the export of observations names it.';
 COMMENT ON COLUMN gn_harvest.source.organism IS 'Organism that the data come from, for people.';
 COMMENT ON COLUMN gn_harvest.source.organism_uuid IS 'UUID of that organism in the national register, for people.';
 COMMENT ON COLUMN gn_harvest.source.format IS 'How the export writes nomenclatures: codes, labels, or auto (told apart column by column).';
@@ -84,8 +86,10 @@ CREATE TABLE gn_harvest.source_state (
     consecutive_failures integer     NOT NULL DEFAULT 0,
     paused_reason        text,
     last_success_at      timestamptz,
-    last_full_at         timestamptz
+    last_full_at         timestamptz,
+    selection            bigint
 );
+COMMENT ON COLUMN gn_harvest.source_state.selection IS 'Number of the selection that the partner publishes: when it has moved, everything is read and compared.';
 COMMENT ON TABLE gn_harvest.source_state IS 'What runs have learnt of a source: its row in gn_synthese.t_sources, its watermark (as the source wrote it), its columns, counts.';
 
 CREATE TABLE gn_harvest.credential (
@@ -175,6 +179,7 @@ BEGIN
     NEW.url := gn_harvest.normalise_url(NEW.url);
     PERFORM gn_harvest.check_range('export_id', NEW.export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('metadata_export_id', NEW.metadata_export_id, 1, 2147483647);
+    PERFORM gn_harvest.check_range('deletion_export_id', NEW.deletion_export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('connections', NEW.connections, 1, 16);
     PERFORM gn_harvest.check_range('page_size', NEW.page_size, 1, 100000);
     PERFORM gn_harvest.check_range('retry_budget', NEW.retry_budget, 0, 10000);

@@ -138,7 +138,7 @@ fn harvest(session: &Session) -> Result<(), Failure> {
             session.search_path,
         )
     })?;
-    upkeep::begin(session, &mut synthese)?;
+    upkeep::begin(session, &reading, &mut synthese)?;
     phase(session, "harvesting", None)?;
     let (seen, passes) = match reading.order {
         Order::Windows { .. } => (gather::read(session, &reading, &mut synthese)?, 1),
@@ -162,10 +162,10 @@ fn delete(
     let deletions = match reading.means {
         Means::None => return Ok(before),
         Means::Comparison => None,
-        Means::Log => deletion::read_log(session)?,
+        means => deletion::read_told(session, means)?,
     };
     postgres::transaction(|| match (&deletions, reading.full) {
-        (None, _) if reading.means == Means::Log => Ok(()),
+        (None, _) if reading.means.tells() => Ok(()),
         (None, _) if seen.unsteady => run::warn(
             run_id,
             "the export changed each time it was read: what is missing can not be told from what was passed over",
@@ -181,7 +181,7 @@ fn delete(
         }
         (Some(deletions), false) => deletion::note_deleted(session, deletions, &seen.keys),
     })?;
-    if reading.means == Means::Log && deletions.is_none() {
+    if reading.means.tells() && deletions.is_none() {
         return Ok(before);
     }
     deletion::apply(session, synthese)?;
@@ -248,9 +248,9 @@ fn conclude(
     }
     Spi::run_with_args(
         "UPDATE gn_harvest.source_state
-         SET watermark = $2, watermark_column = $3, deletion_watermark = $5, last_full_at = CASE WHEN $4 THEN clock_timestamp() ELSE last_full_at END
+         SET watermark = $2, watermark_column = $3, deletion_watermark = $5, selection = $6, last_full_at = CASE WHEN $4 THEN clock_timestamp() ELSE last_full_at END
          WHERE source_id = $1",
-        &[source.id.into(), reading.watermark.clone().into(), reading.layout.action_date.clone().into(), reading.full.into(), deletion_watermark.into()],
+        &[source.id.into(), reading.watermark.clone().into(), reading.layout.action_date.clone().into(), reading.full.into(), deletion_watermark.into(), reading.exports.selection.into()],
     )?;
     if reading.full {
         run::forget_slices(source.id)

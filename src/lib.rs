@@ -11,6 +11,7 @@ mod gather;
 mod harvest;
 mod postgres;
 mod probe;
+mod publication;
 mod reading;
 mod retry;
 mod run;

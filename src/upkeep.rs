@@ -22,9 +22,9 @@ const LOOKED_AT: i64 = 25;
 const ROWS_OF_A_RECORD: u32 = 10;
 
 /// Before the records are read.
-pub fn begin(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {
+pub fn begin(session: &Session, reading: &Reading, synthese: &mut Synthese) -> Result<(), Failure> {
     move_observations(session, synthese)?;
-    let Some(export) = session.source.metadata_export_id else {
+    let Some(export) = reading.exports.metadata else {
         return Ok(());
     };
     if session.source.metadata_mode == MetadataMode::SingleDataset {
@@ -43,7 +43,7 @@ pub fn finish(
 ) -> Result<(), Failure> {
     let source = &session.source;
     let whole = reading.full && !reading.resumed;
-    if source.metadata_mode == MetadataMode::Full && source.metadata_export_id.is_none() && !whole {
+    if source.metadata_mode == MetadataMode::Full && reading.exports.metadata.is_none() && !whole {
         look_at_unseen(session, reading, synthese)?;
     }
     postgres::transaction(|| synthese.write_heard())?;

@@ -16,6 +16,8 @@ mod metadata;
 mod moving_source;
 mod people;
 mod politeness;
+mod published;
+mod publishing;
 mod readme;
 mod redirects;
 mod rejects;
