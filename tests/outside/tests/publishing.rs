@@ -431,9 +431,10 @@ fn sensitive_observations_are_blurred_and_names_left_out() {
 const CHANGES: &[&str] = &[
     "UPDATE gn_meta.t_acquisition_frameworks SET keywords = 'autres' WHERE id_acquisition_framework = {f}",
     "UPDATE gn_meta.t_datasets SET dataset_desc = 'autre' WHERE id_dataset = {d}",
-    "DELETE FROM gn_meta.cor_acquisition_framework_actor WHERE id_cafa = (SELECT min(id_cafa) FROM gn_meta.cor_acquisition_framework_actor WHERE id_acquisition_framework = {f})",
     "INSERT INTO gn_meta.cor_acquisition_framework_actor (id_acquisition_framework, id_organism, id_nomenclature_actor_role) VALUES ({f}, 1, ref_nomenclatures.get_id_nomenclature('ROLE_ACTEUR', '5'))",
-    "UPDATE gn_meta.cor_acquisition_framework_actor SET id_organism = 2 WHERE id_acquisition_framework = {f} AND id_organism = 1",
+    "UPDATE gn_meta.cor_acquisition_framework_actor SET id_organism = 3 WHERE id_acquisition_framework = {f} AND id_organism = 1",
+    "UPDATE utilisateurs.bib_organismes SET nom_organisme = 'Renommé' WHERE id_organisme = 3",
+    "DELETE FROM gn_meta.cor_acquisition_framework_actor WHERE id_cafa = (SELECT min(id_cafa) FROM gn_meta.cor_acquisition_framework_actor WHERE id_acquisition_framework = {f})",
     "DELETE FROM gn_meta.cor_acquisition_framework_objectif WHERE id_acquisition_framework = {f}",
     "DELETE FROM gn_meta.cor_acquisition_framework_publication WHERE id_acquisition_framework = {f}",
     "DELETE FROM gn_meta.cor_acquisition_framework_territory WHERE id_acquisition_framework = {f}",
@@ -445,7 +446,6 @@ const CHANGES: &[&str] = &[
     "DELETE FROM gn_meta.cor_dataset_territory WHERE id_dataset = {d}",
     "UPDATE gn_meta.sinp_datatype_protocols SET protocol_desc = 'autre' WHERE protocol_name = 'Protocole 1'",
     "DELETE FROM gn_meta.cor_dataset_protocol WHERE id_dataset = {d}",
-    "UPDATE utilisateurs.bib_organismes SET nom_organisme = 'Renommé' WHERE id_organisme = 2",
     "INSERT INTO gn_meta.t_datasets (id_acquisition_framework, dataset_name, dataset_shortname, dataset_desc, marine_domain, terrestrial_domain) VALUES ({f}, 'Neuf', 'Neuf', 'Neuf', false, true)",
     "DELETE FROM gn_meta.t_datasets WHERE dataset_name = 'Neuf'",
 ];

@@ -36,13 +36,16 @@ fn set(database: &gn_harvest_outside::Database, sql: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_example_of_the_readme_runs() {
-    let database = cluster().database();
-    database.run("DROP EXTENSION gn_harvest; DROP ROLE IF EXISTS harvest_operator, harvest_reader");
+    let database = cluster().source_database();
+    database.run(
+        "DROP EXTENSION gn_harvest; DROP ROLE IF EXISTS harvest_operator, harvest_reader, publisher",
+    );
     let partner = partner(300);
     for (number, example) in examples().into_iter().enumerate() {
         let sql = example
             .replace("https://geonature.example.org", partner.url())
-            .replace("the-token", "jeton-export-3");
+            .replace("the-token", "jeton-export-3")
+            .replace("{collecteur}", "{admin}");
         // By psql, a statement a transaction, as a reader would: a run needs its source committed.
         let file = std::env::temp_dir().join(format!("{}.{number}.sql", database.name));
         std::fs::write(&file, sql).expect("a file");
@@ -56,7 +59,7 @@ fn every_example_of_the_readme_runs() {
         database.number("SELECT count(*) FROM gn_synthese.synthese"),
         300
     );
-    database.run("DROP OWNED BY harvest_operator, harvest_reader; DROP ROLE harvest_operator, harvest_reader");
+    database.run("DROP OWNED BY harvest_operator, harvest_reader, publisher; DROP ROLE harvest_operator, harvest_reader, publisher");
 }
 
 #[test]
@@ -147,14 +150,28 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         .collect();
     let internal = [
         "caller",
+        "check_publication",
+        "derniere_action_index",
+        "forget_publication",
         "in_french",
         "is_local",
         "likely_match",
         "local_metadata",
         "local_table",
+        "keep_publication",
+        "licence_named",
         "may_manage",
+        "metadata_watch_sql",
+        "nomenclature_codes",
+        "register_exports",
+        "require_free_labels",
+        "require_geonature_exports",
+        "roles_named",
         "sees_everything",
+        "set_publication_exports",
+        "slug_of",
         "visible_source",
+        "watched_tables",
         "word",
         "working_source",
     ];
@@ -163,7 +180,9 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         "SELECT proname FROM pg_proc WHERE pronamespace = 'gn_harvest'::regnamespace AND has_function_privilege('readme_lister', oid, 'EXECUTE')",
     ) {
         assert!(
-            internal.contains(&name.as_str()) || functions.contains(&name.as_str()),
+            internal.contains(&name.as_str())
+                || name.starts_with("publication_")
+                || functions.contains(&name.as_str()),
             "{name}()"
         );
     }
