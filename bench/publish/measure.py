@@ -18,7 +18,7 @@ import psycopg2
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVER = os.path.join(HERE, "..", "..", "tests", "partner", "server.py")
-ROUNDS = 11
+ROUNDS = 7
 ROWS_CHANGED = 1000
 
 

@@ -1,55 +1,68 @@
 -- The usual "with metadata" view that partners are given, in its documented shape: each record carries its dataset and its
--- framework whole, gathered with their actors, territories and protocols; codes, habitat and geometry joined. Written
--- from that shape (the keys and the behaviour that were recorded), for comparison.
+-- framework whole, gathered with their actors, territories and protocols; codes, habitat and areas joined; the whole sorted
+-- by key. Written from that shape (its keys, what it joins and gathers, its order), for comparison.
 
 CREATE VIEW gn_exports.v_usual AS
 WITH jdd_actors AS (
-    SELECT a.id_dataset, json_agg(json_build_object(
+    SELECT a.id_dataset, json_build_object(
                'type_role', CASE WHEN a.id_organism IS NOT NULL THEN 'organism' ELSE 'role' END,
                'uuid_actor', coalesce(o.uuid_organisme, r.uuid_role), 'email', coalesce(o.email_organisme, r.email),
                'cd_nomenclature_actor_role', n.cd_nomenclature,
                'identity', CASE WHEN a.id_organism IS NOT NULL THEN json_build_object('organism_name', o.nom_organisme)
-                                ELSE json_build_object('first_name', r.nom_role, 'last_name', r.prenom_role) END)) AS actors
+                                ELSE json_build_object('first_name', r.nom_role, 'last_name', r.prenom_role) END) AS actor
     FROM gn_meta.cor_dataset_actor a
     LEFT JOIN utilisateurs.bib_organismes o ON o.id_organisme = a.id_organism
     LEFT JOIN utilisateurs.t_roles r ON r.id_role = a.id_role
     JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = a.id_nomenclature_actor_role
-    GROUP BY a.id_dataset
 ), ca_actors AS (
-    SELECT a.id_acquisition_framework, json_agg(json_build_object(
+    SELECT a.id_acquisition_framework, json_build_object(
                'type_role', CASE WHEN a.id_organism IS NOT NULL THEN 'organism' ELSE 'role' END,
                'uuid_actor', coalesce(o.uuid_organisme, r.uuid_role), 'email', coalesce(o.email_organisme, r.email),
                'cd_nomenclature_actor_role', n.cd_nomenclature,
                'identity', CASE WHEN a.id_organism IS NOT NULL THEN json_build_object('organism_name', o.nom_organisme)
-                                ELSE json_build_object('first_name', r.nom_role, 'last_name', r.prenom_role) END)) AS actors
+                                ELSE json_build_object('first_name', r.nom_role, 'last_name', r.prenom_role) END) AS actor
     FROM gn_meta.cor_acquisition_framework_actor a
     LEFT JOIN utilisateurs.bib_organismes o ON o.id_organisme = a.id_organism
     LEFT JOIN utilisateurs.t_roles r ON r.id_role = a.id_role
     JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = a.id_nomenclature_actor_role
-    GROUP BY a.id_acquisition_framework
+), ca_territories AS (
+    SELECT l.id_acquisition_framework, array_agg(DISTINCT n.cd_nomenclature) AS codes
+    FROM gn_meta.cor_acquisition_framework_territory l LEFT JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = l.id_nomenclature_territory
+    GROUP BY l.id_acquisition_framework
+), ca_objectives AS (
+    SELECT l.id_acquisition_framework, array_agg(DISTINCT n.cd_nomenclature) AS codes
+    FROM gn_meta.cor_acquisition_framework_objectif l LEFT JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = l.id_nomenclature_objectif
+    GROUP BY l.id_acquisition_framework
+), ca_themes AS (
+    SELECT l.id_acquisition_framework, array_agg(DISTINCT n.cd_nomenclature) AS codes
+    FROM gn_meta.cor_acquisition_framework_voletsinp l LEFT JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = l.id_nomenclature_voletsinp
+    GROUP BY l.id_acquisition_framework
+), jdd_protocols AS (
+    SELECT l.id_dataset, jsonb_build_object('uuid', p.unique_protocol_id, 'name', p.protocol_name, 'desc', p.protocol_desc, 'url', p.protocol_url,
+                                            'type', n.cd_nomenclature) AS protocol
+    FROM gn_meta.cor_dataset_protocol l
+    JOIN gn_meta.sinp_datatype_protocols p ON p.id_protocol = l.id_protocol
+    LEFT JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = p.id_nomenclature_protocol_type
 ), jdd AS (
     SELECT d.id_dataset, d.id_acquisition_framework, jsonb_build_object(
                'uuid', d.unique_dataset_id, 'name', d.dataset_name, 'shortname', d.dataset_shortname, 'desc', d.dataset_desc,
                'keywords', d.keywords, 'marine_domain', d.marine_domain, 'terrestrial_domain', d.terrestrial_domain,
                'data_type', t1.cd_nomenclature, 'dataset_objectif', t2.cd_nomenclature, 'collecting_method', t3.cd_nomenclature,
                'data_origin', t4.cd_nomenclature, 'source_status', t5.cd_nomenclature, 'resource_type', t6.cd_nomenclature,
-               'territories', json_agg(DISTINCT tt.cd_nomenclature), 'protocols', CASE WHEN p.id_protocol IS NULL THEN NULL ELSE
-                   json_build_object('uuid', p.unique_protocol_id, 'name', p.protocol_name, 'desc', p.protocol_desc, 'url', p.protocol_url) END,
-               'actors', a.actors::jsonb) AS jdd_data
+               'territories', array_agg(DISTINCT ref_nomenclatures.get_cd_nomenclature(ct.id_nomenclature_territory)),
+               'protocols', p.protocol, 'actors', json_agg(a.actor)) AS jdd_data
     FROM gn_meta.t_datasets d
     JOIN jdd_actors a ON a.id_dataset = d.id_dataset
     LEFT JOIN gn_meta.cor_dataset_territory ct ON ct.id_dataset = d.id_dataset
-    LEFT JOIN ref_nomenclatures.t_nomenclatures tt ON tt.id_nomenclature = ct.id_nomenclature_territory
-    LEFT JOIN gn_meta.cor_dataset_protocol cp ON cp.id_dataset = d.id_dataset
-    LEFT JOIN gn_meta.sinp_datatype_protocols p ON p.id_protocol = cp.id_protocol
+    LEFT JOIN jdd_protocols p ON p.id_dataset = d.id_dataset
     LEFT JOIN ref_nomenclatures.t_nomenclatures t1 ON t1.id_nomenclature = d.id_nomenclature_data_type
     LEFT JOIN ref_nomenclatures.t_nomenclatures t2 ON t2.id_nomenclature = d.id_nomenclature_dataset_objectif
     LEFT JOIN ref_nomenclatures.t_nomenclatures t3 ON t3.id_nomenclature = d.id_nomenclature_collecting_method
     LEFT JOIN ref_nomenclatures.t_nomenclatures t4 ON t4.id_nomenclature = d.id_nomenclature_data_origin
     LEFT JOIN ref_nomenclatures.t_nomenclatures t5 ON t5.id_nomenclature = d.id_nomenclature_source_status
     LEFT JOIN ref_nomenclatures.t_nomenclatures t6 ON t6.id_nomenclature = d.id_nomenclature_resource_type
-    GROUP BY d.id_dataset, t1.cd_nomenclature, t2.cd_nomenclature, t3.cd_nomenclature, t4.cd_nomenclature, t5.cd_nomenclature,
-             t6.cd_nomenclature, p.id_protocol, a.actors::jsonb
+    GROUP BY d.id_dataset, d.id_acquisition_framework, d.dataset_name, t1.cd_nomenclature, t2.cd_nomenclature, t3.cd_nomenclature,
+             t4.cd_nomenclature, t5.cd_nomenclature, t6.cd_nomenclature, p.protocol
 ), ca AS (
     SELECT f.id_acquisition_framework, jsonb_build_object(
                'uuid', f.unique_acquisition_framework_id, 'name', f.acquisition_framework_name, 'desc', f.acquisition_framework_desc,
@@ -57,24 +70,21 @@ WITH jdd_actors AS (
                'initial_closing_date', f.initial_closing_date, 'territorial_level', t1.cd_nomenclature, 'territory_desc', f.territory_desc,
                'financing_type', t2.cd_nomenclature, 'target_description', f.target_description,
                'ecologic_or_geologic_target', f.ecologic_or_geologic_target, 'is_parent', f.is_parent,
-               'parent_uuid', parent.unique_acquisition_framework_id, 'objectives', json_agg(DISTINCT o.cd_nomenclature),
-               'sinp_theme', json_agg(DISTINCT v.cd_nomenclature), 'territories', json_agg(DISTINCT tt.cd_nomenclature),
-               'publications', NULL, 'actors', a.actors::jsonb) AS ca_data
+               'parent_uuid', parent.unique_acquisition_framework_id, 'objectives', o.codes, 'sinp_theme', v.codes,
+               'territories', tt.codes, 'publications', NULL, 'actors', json_agg(a.actor)) AS ca_data
     FROM gn_meta.t_acquisition_frameworks f
-    JOIN ca_actors a ON a.id_acquisition_framework = f.id_acquisition_framework
     LEFT JOIN gn_meta.t_acquisition_frameworks parent ON parent.id_acquisition_framework = f.acquisition_framework_parent_id
-    LEFT JOIN gn_meta.cor_acquisition_framework_objectif co ON co.id_acquisition_framework = f.id_acquisition_framework
-    LEFT JOIN ref_nomenclatures.t_nomenclatures o ON o.id_nomenclature = co.id_nomenclature_objectif
-    LEFT JOIN gn_meta.cor_acquisition_framework_voletsinp cv ON cv.id_acquisition_framework = f.id_acquisition_framework
-    LEFT JOIN ref_nomenclatures.t_nomenclatures v ON v.id_nomenclature = cv.id_nomenclature_voletsinp
-    LEFT JOIN gn_meta.cor_acquisition_framework_territory ct ON ct.id_acquisition_framework = f.id_acquisition_framework
-    LEFT JOIN ref_nomenclatures.t_nomenclatures tt ON tt.id_nomenclature = ct.id_nomenclature_territory
+    JOIN ca_actors a ON a.id_acquisition_framework = f.id_acquisition_framework
+    LEFT JOIN ca_objectives o ON o.id_acquisition_framework = f.id_acquisition_framework
+    LEFT JOIN ca_themes v ON v.id_acquisition_framework = f.id_acquisition_framework
+    LEFT JOIN ca_territories tt ON tt.id_acquisition_framework = f.id_acquisition_framework
     LEFT JOIN ref_nomenclatures.t_nomenclatures t1 ON t1.id_nomenclature = f.id_nomenclature_territorial_level
     LEFT JOIN ref_nomenclatures.t_nomenclatures t2 ON t2.id_nomenclature = f.id_nomenclature_financing_type
-    GROUP BY f.id_acquisition_framework, t1.cd_nomenclature, t2.cd_nomenclature, parent.unique_acquisition_framework_id, a.actors::jsonb
+    GROUP BY f.id_acquisition_framework, f.acquisition_framework_name, t1.cd_nomenclature, t2.cd_nomenclature, o.codes, v.codes, tt.codes,
+             parent.unique_acquisition_framework_id
 )
 SELECT s.id_synthese, s.entity_source_pk_value AS id_source, s.unique_id_sinp AS id_perm_sinp, s.unique_id_sinp_grp AS id_perm_grp_sinp,
-       s.date_min AS date_debut, s.date_max AS date_fin, t.cd_nom, s.meta_v_taxref AS version_taxref, s.nom_cite, s.count_min AS nombre_min,
+       s.date_min AS date_debut, s.date_max AS date_fin, s.cd_nom, s.meta_v_taxref AS version_taxref, s.nom_cite, s.count_min AS nombre_min,
        s.count_max AS nombre_max, s.altitude_min, s.altitude_max, s.depth_min AS profondeur_min, s.depth_max AS profondeur_max,
        s.observers AS observateurs, s.determiner AS determinateur, s.validator AS validateur, s.sample_number_proof AS numero_preuve,
        s.digital_proof AS preuve_numerique, s.non_digital_proof AS preuve_non_numerique, s.comment_context AS comment_releve,
@@ -91,13 +101,10 @@ SELECT s.id_synthese, s.entity_source_pk_value AS id_source, s.unique_id_sinp AS
        n19.cd_nomenclature AS comportement, n20.cd_nomenclature AS statut_validation,
        coalesce(s.meta_update_date, s.meta_create_date) AS derniere_action
 FROM gn_synthese.synthese s
-JOIN taxonomie.taxref t ON t.cd_nom = s.cd_nom
 JOIN jdd ON jdd.id_dataset = s.id_dataset
 JOIN ca ON ca.id_acquisition_framework = jdd.id_acquisition_framework
-JOIN gn_synthese.t_sources sources ON sources.id_source = s.id_source
 LEFT JOIN ref_habitats.habref h ON h.cd_hab = s.cd_hab
-LEFT JOIN ref_geo.l_areas g ON g.id_area = s.id_area_attachment
-LEFT JOIN ref_geo.bib_areas_types y ON y.id_type = g.id_type
+LEFT JOIN (ref_geo.l_areas g JOIN ref_geo.bib_areas_types y ON y.id_type = g.id_type) ON g.id_area = s.id_area_attachment
 LEFT JOIN ref_nomenclatures.t_nomenclatures n1 ON n1.id_nomenclature = s.id_nomenclature_geo_object_nature
 LEFT JOIN ref_nomenclatures.t_nomenclatures n2 ON n2.id_nomenclature = s.id_nomenclature_grp_typ
 LEFT JOIN ref_nomenclatures.t_nomenclatures n3 ON n3.id_nomenclature = s.id_nomenclature_obs_technique
@@ -117,7 +124,8 @@ LEFT JOIN ref_nomenclatures.t_nomenclatures n16 ON n16.id_nomenclature = s.id_no
 LEFT JOIN ref_nomenclatures.t_nomenclatures n17 ON n17.id_nomenclature = s.id_nomenclature_info_geo_type
 LEFT JOIN ref_nomenclatures.t_nomenclatures n18 ON n18.id_nomenclature = s.id_nomenclature_determination_method
 LEFT JOIN ref_nomenclatures.t_nomenclatures n19 ON n19.id_nomenclature = s.id_nomenclature_behaviour
-LEFT JOIN ref_nomenclatures.t_nomenclatures n20 ON n20.id_nomenclature = s.id_nomenclature_valid_status;
+LEFT JOIN ref_nomenclatures.t_nomenclatures n20 ON n20.id_nomenclature = s.id_nomenclature_valid_status
+ORDER BY s.id_synthese;
 
 INSERT INTO gn_exports.t_exports (label, schema_name, view_name, view_pk_column, public, id_licence)
 VALUES ('Vue usuelle', 'gn_exports', 'v_usual', 'id_synthese', true, 1);
