@@ -95,7 +95,8 @@ WHERE id_synthese % 7 = 0;
 UPDATE gn_synthese.synthese SET additional_data = '"texte"' WHERE id_synthese % 77 = 0;
 UPDATE gn_synthese.synthese SET id_digitiser = 2, count_min = 0, count_max = 0 WHERE id_synthese % 4 = 0;
 INSERT INTO gn_synthese.cor_observer_synthese SELECT id_synthese, r FROM gn_synthese.synthese, unnest(ARRAY[2, 3]) r WHERE id_synthese % 4 = 0;
-UPDATE gn_meta.t_acquisition_frameworks SET keywords = 'chauves-souris, été', territory_desc = 'Écrins', initial_closing_date = '2024-02-03 04:05:06';
+UPDATE gn_meta.t_datasets SET bbox_west = 5.4, bbox_east = 6.123456, bbox_south = 44.75, additional_data = '{"é": [1.5, null, "x"]}' WHERE id_dataset % 2 = 0;
+UPDATE gn_meta.t_acquisition_frameworks SET additional_data = '{"volet": {"n": 2}}', keywords = 'chauves-souris, été', territory_desc = 'Écrins', initial_closing_date = '2024-02-03 04:05:06';
 INSERT INTO gn_meta.sinp_datatype_protocols (protocol_name, protocol_desc, id_nomenclature_protocol_type, protocol_url)
 SELECT 'Protocole ' || k, 'Deux passages', ref_nomenclatures.get_id_nomenclature('TYPE_PROTOCOLE', '1'), 'https://protocole.example.org/' || k FROM generate_series(1, 2) k;
 INSERT INTO gn_meta.cor_dataset_protocol SELECT (SELECT min(id_dataset) FROM gn_synthese.synthese), id_protocol FROM gn_meta.sinp_datatype_protocols ON CONFLICT DO NOTHING;
@@ -185,7 +186,8 @@ pub fn assert_observations_equal(
     }
 }
 
-/// All that gn_meta holds of frameworks, or datasets, and what hangs on them, without the numbers of this database.
+/// All that gn_meta holds of frameworks, or datasets, and what hangs on them, without the numbers of this database and
+/// without what local people decide (opened, active, validable).
 fn metadata(database: &Database) -> BTreeMap<String, String> {
     let code = |column: &str| {
         format!(
@@ -223,7 +225,7 @@ fn metadata(database: &Database) -> BTreeMap<String, String> {
                  FROM gn_meta.cor_acquisition_framework_publication l JOIN gn_meta.sinp_datatype_publications p USING (id_publication)
                  WHERE l.id_acquisition_framework = x.id_acquisition_framework) AS publications
          FROM gn_meta.t_acquisition_frameworks x",
-        all_but("t_acquisition_frameworks", "id_acquisition_framework,acquisition_framework_parent_id,id_digitizer,meta_create_date,meta_update_date"),
+        all_but("t_acquisition_frameworks", "id_acquisition_framework,acquisition_framework_parent_id,id_digitizer,opened,meta_create_date,meta_update_date"),
         codes("cor_acquisition_framework_objectif", "id_acquisition_framework", "id_nomenclature_objectif"),
         codes("cor_acquisition_framework_voletsinp", "id_acquisition_framework", "id_nomenclature_voletsinp"),
         codes("cor_acquisition_framework_territory", "id_acquisition_framework", "id_nomenclature_territory"),
@@ -235,7 +237,7 @@ fn metadata(database: &Database) -> BTreeMap<String, String> {
                 (SELECT jsonb_agg(jsonb_build_array(p.unique_protocol_id, p.protocol_name, p.protocol_desc, p.protocol_url, {}) ORDER BY p.unique_protocol_id)
                  FROM gn_meta.cor_dataset_protocol l JOIN gn_meta.sinp_datatype_protocols p USING (id_protocol) WHERE l.id_dataset = x.id_dataset) AS protocols
          FROM gn_meta.t_datasets x",
-        all_but("t_datasets", "id_dataset,id_acquisition_framework,id_digitizer,id_taxa_list,meta_create_date,meta_update_date"),
+        all_but("t_datasets", "id_dataset,id_acquisition_framework,id_digitizer,id_taxa_list,active,validable,meta_create_date,meta_update_date"),
         codes("cor_dataset_territory", "id_dataset", "id_nomenclature_territory"),
         actors("cor_dataset_actor", "id_dataset"),
         code("p.id_nomenclature_protocol_type"),
