@@ -161,3 +161,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.check_publication(gn_harvest.publication) IS 'Refuses options that name what this GeoNature does not have.';
+
+-- Every column has its comment: the export module shows it in the description of its API.
+CREATE FUNCTION gn_harvest.publication_view_sql(view text, about text, names text[], expressions text[], meanings text[], source text) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ARRAY[format(E'CREATE OR REPLACE VIEW %s AS\nSELECT %s\n%s', view, string_agg(format('%s AS %I', c.expression, c.name), E',\n       ' ORDER BY c.n), source),
+                 format('COMMENT ON VIEW %s IS %L', view, about)]
+        || array_agg(format('COMMENT ON COLUMN %s.%I IS %L', view, c.name, c.meaning) ORDER BY c.n)
+    FROM unnest(names, expressions, meanings) WITH ORDINALITY c(name, expression, meaning, n)
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_view_sql(text, text, text[], text[], text[], text) IS 'The statements that make a view with its comments.';

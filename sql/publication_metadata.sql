@@ -139,27 +139,17 @@ $$;
 COMMENT ON FUNCTION gn_harvest.publication_framework_condition(gn_harvest.publication) IS 'The condition on the frameworks of the metadata view; null: all.';
 
 CREATE FUNCTION gn_harvest.publication_metadata_sql(p gn_harvest.publication) RETURNS text[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    view     text := format('gn_exports.v_%s_metadata', p.slug);
-    columns  text;
-    comments text[];
-BEGIN
-    SELECT string_agg(format('%s AS %I', c.expression, c.name), E',\n       ' ORDER BY c.ordinality),
-           array_agg(format('COMMENT ON COLUMN %s.%I IS %L', view, c.name, c.meaning) ORDER BY c.ordinality)
-    INTO columns, comments
-    FROM gn_harvest.publication_metadata_columns(p) WITH ORDINALITY c;
-    RETURN ARRAY[format('CREATE OR REPLACE VIEW %s AS
-SELECT %s
-FROM gn_meta.t_acquisition_frameworks f
+    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_metadata', p.slug),
+        format('Metadata of the publication "%s", one row a framework. Made by gn_harvest.publish_export.', p.label),
+        array_agg(c.name ORDER BY c.ordinality), array_agg(c.expression ORDER BY c.ordinality), array_agg(c.meaning ORDER BY c.ordinality),
+        'FROM gn_meta.t_acquisition_frameworks f
 LEFT JOIN gn_meta.t_acquisition_frameworks parent ON parent.id_acquisition_framework = f.acquisition_framework_parent_id
 LEFT JOIN ref_nomenclatures.t_nomenclatures level ON level.id_nomenclature = f.id_nomenclature_territorial_level
 LEFT JOIN ref_nomenclatures.t_nomenclatures financing ON financing.id_nomenclature = f.id_nomenclature_financing_type
-LEFT JOIN gn_harvest.metadata_change m ON m.id_acquisition_framework = f.id_acquisition_framework%s',
-            view, columns, coalesce(gn_harvest.publication_framework_condition(p), '')),
-        format('COMMENT ON VIEW %s IS %L', view, format('Metadata of the publication "%s", one row a framework. Made by gn_harvest.publish_export.', p.label))]
-        || comments;
-END
+LEFT JOIN gn_harvest.metadata_change m ON m.id_acquisition_framework = f.id_acquisition_framework'
+            || coalesce(gn_harvest.publication_framework_condition(p), ''))
+    FROM gn_harvest.publication_metadata_columns(p) WITH ORDINALITY c
 $$;
 COMMENT ON FUNCTION gn_harvest.publication_metadata_sql(gn_harvest.publication) IS 'The statements that make the metadata view of a publication.';

@@ -109,40 +109,26 @@ $$;
 COMMENT ON FUNCTION gn_harvest.publication_observation_columns(gn_harvest.publication) IS 'Columns of the observations view of a publication.';
 
 CREATE FUNCTION gn_harvest.publication_observations_sql(p gn_harvest.publication) RETURNS text[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    view     text := format('gn_exports.v_%s_observations', p.slug);
-    columns  text;
-    comments text[];
-BEGIN
-    SELECT string_agg(format('%s AS %I', c.expression, c.name), E',\n       ' ORDER BY c.ordinality),
-           array_agg(format('COMMENT ON COLUMN %s.%I IS %L', view, c.name, c.meaning) ORDER BY c.ordinality)
-    INTO columns, comments
-    FROM gn_harvest.publication_observation_columns(p) WITH ORDINALITY c;
-    RETURN ARRAY[format('CREATE OR REPLACE VIEW %s AS
-SELECT %s
-FROM gn_synthese.synthese s%s', view, columns, coalesce(E'\nWHERE ' || gn_harvest.publication_filter(p, 's'), '')),
-        format('COMMENT ON VIEW %s IS %L', view, format('Observations of the publication "%s", one row each. Made by gn_harvest.publish_export.', p.label))]
-        || comments;
-END
+    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_observations', p.slug),
+        format('Observations of the publication "%s", one row each. Made by gn_harvest.publish_export.', p.label),
+        array_agg(c.name ORDER BY c.ordinality), array_agg(c.expression ORDER BY c.ordinality), array_agg(c.meaning ORDER BY c.ordinality),
+        'FROM gn_synthese.synthese s' || coalesce(E'\nWHERE ' || gn_harvest.publication_filter(p, 's'), ''))
+    FROM gn_harvest.publication_observation_columns(p) WITH ORDINALITY c
 $$;
 COMMENT ON FUNCTION gn_harvest.publication_observations_sql(gn_harvest.publication) IS 'The statements that make the observations view of a publication.';
 
 CREATE FUNCTION gn_harvest.publication_deletions_sql(p gn_harvest.publication) RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT ARRAY[format('CREATE OR REPLACE VIEW %s AS
-SELECT d.id_synthese, d.uuid AS id_perm_sinp, d.left_at AS derniere_action
-FROM gn_harvest.departure d
+    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_deletions', p.slug),
+        format('What was deleted or left the publication "%s". Made by gn_harvest.publish_export.', p.label),
+        ARRAY['id_synthese', 'id_perm_sinp', 'derniere_action'], ARRAY['d.id_synthese', 'd.uuid', 'd.left_at'],
+        ARRAY['Key of the observation, as it was published.', 'Its UUID.', 'When it was deleted or left.'],
+        format('FROM gn_harvest.departure d
 WHERE d.slug = %L
   AND NOT EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_synthese = d.id_synthese%s)',
-            v.name, p.slug, coalesce(E'\n  AND ' || gn_harvest.publication_filter(p, 's'), '')),
-        format('COMMENT ON VIEW %s IS %L', v.name,
-            format('What was deleted or left the publication "%s". Made by gn_harvest.publish_export.', p.label)),
-        format('COMMENT ON COLUMN %s.id_synthese IS %L', v.name, 'Key of the observation, as it was published.'),
-        format('COMMENT ON COLUMN %s.id_perm_sinp IS %L', v.name, 'Its UUID.'),
-        format('COMMENT ON COLUMN %s.derniere_action IS %L', v.name, 'When it was deleted or left.')]
-    FROM (SELECT format('gn_exports.v_%s_deletions', p.slug) AS name) v
+            p.slug, coalesce(E'\n  AND ' || gn_harvest.publication_filter(p, 's'), '')))
 $$;
 COMMENT ON FUNCTION gn_harvest.publication_deletions_sql(gn_harvest.publication) IS 'The statements that make the deletions view of a publication.';

@@ -17,6 +17,8 @@ mod moving_source;
 mod people;
 mod politeness;
 mod published;
+mod published_harvest;
+mod published_views;
 mod publishing;
 mod readme;
 mod redirects;

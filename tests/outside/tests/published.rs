@@ -14,6 +14,9 @@ pub struct Partner {
     pub application: String,
 }
 
+/// The view of the publication that most tests make.
+pub const VIEW: &str = "gn_exports.v_cen_observations";
+
 /// Rights of an operator who may publish; the README says the same.
 pub const GRANTS: &str = "GRANT USAGE, CREATE ON SCHEMA gn_exports TO {operator};
      GRANT SELECT, INSERT, UPDATE, DELETE ON gn_exports.t_exports, gn_exports.cor_exports_roles TO {operator};
