@@ -46,7 +46,7 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.publish_export, gn_harvest.unpublish_export,
         gn_harvest.require_geonature_exports, gn_harvest.require_free_labels, gn_harvest.caller, gn_harvest.publication_named,
         gn_harvest.slug_of, gn_harvest.check_publication, gn_harvest.nomenclature_codes, gn_harvest.licence_named, gn_harvest.roles_named,
-        gn_harvest.derniere_action_index, gn_harvest.publication_exports, gn_harvest.publication_filter, gn_harvest.publication_columns,
+        gn_harvest.derniere_action_index, gn_harvest.publication_exports, gn_harvest.publication_filter, gn_harvest.publication_plain_filter, gn_harvest.publication_lookups,
         gn_harvest.publication_nomenclatures, gn_harvest.publication_view_sql, gn_harvest.publication_observation_columns, gn_harvest.publication_observations_sql,
         gn_harvest.publication_deletions_sql, gn_harvest.publication_actors, gn_harvest.publication_codes,
         gn_harvest.publication_dataset_member, gn_harvest.publication_dataset_condition, gn_harvest.publication_metadata_columns,

@@ -1,24 +1,13 @@
 -- What a publication lets through: its options as conditions on a row of gn_synthese.synthese. One text for the views,
 -- for the triggers that watch what leaves, and for what a change of options makes leave.
 
-CREATE FUNCTION gn_harvest.publication_filter(p gn_harvest.publication, a_row text) RETURNS text
+-- Those that the row itself answers.
+CREATE FUNCTION gn_harvest.publication_plain_filter(p gn_harvest.publication, a_row text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     conditions text[] := '{}';
-    scope      text   := format('SELECT c.id FROM gn_harvest.publication_scope c WHERE c.slug = %L AND c.edition = %s AND c.kind', p.slug, p.edition);
 BEGIN
-    IF num_nonnulls(p.datasets, p.frameworks, p.organisms) > 0 THEN
-        conditions := conditions || format('%s.id_dataset IN (%s = ''dataset'')', a_row, scope);
-    END IF;
-    IF p.taxa IS NOT NULL THEN
-        conditions := conditions || format('%s.cd_nom IN (%s = ''taxon'')', a_row, scope);
-    END IF;
-    IF p.areas IS NOT NULL THEN
-        conditions := conditions || format(
-            'EXISTS (SELECT FROM gn_synthese.cor_area_synthese l WHERE l.id_synthese = %s.id_synthese AND l.id_area IN (%s = ''area''))',
-            a_row, scope);
-    END IF;
     IF p.date_min IS NOT NULL THEN
         conditions := conditions || format('%s.date_min >= %L::timestamp', a_row, p.date_min);
     END IF;
@@ -39,21 +28,41 @@ BEGIN
     RETURN nullif(array_to_string(conditions, E'\n  AND '), '');
 END
 $$;
+COMMENT ON FUNCTION gn_harvest.publication_plain_filter(gn_harvest.publication, text) IS 'The conditions of a publication that a row of the synthese answers by itself; null: none.';
+
+CREATE FUNCTION gn_harvest.publication_filter(p gn_harvest.publication, a_row text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    conditions text[] := '{}';
+    scope      text   := format('SELECT c.id FROM gn_harvest.publication_scope c WHERE c.slug = %L AND c.edition = %s AND c.kind', p.slug, p.edition);
+BEGIN
+    IF num_nonnulls(p.datasets, p.frameworks, p.organisms) > 0 THEN
+        conditions := conditions || format('%s.id_dataset IN (%s = ''dataset'')', a_row, scope);
+    END IF;
+    IF p.taxa IS NOT NULL THEN
+        conditions := conditions || format('%s.cd_nom IN (%s = ''taxon'')', a_row, scope);
+    END IF;
+    IF p.areas IS NOT NULL THEN
+        conditions := conditions || format(
+            'EXISTS (SELECT FROM gn_synthese.cor_area_synthese l WHERE l.id_synthese = %s.id_synthese AND l.id_area IN (%s = ''area''))',
+            a_row, scope);
+    END IF;
+    RETURN nullif(array_to_string(conditions || gn_harvest.publication_plain_filter(p, a_row), E'\n  AND '), '');
+END
+$$;
 COMMENT ON FUNCTION gn_harvest.publication_filter(gn_harvest.publication, text) IS 'The conditions of a publication on a row of the synthese under a name; null: every row.';
 
-CREATE FUNCTION gn_harvest.publication_columns(p gn_harvest.publication) RETURNS text[]
+-- Columns whose values are looked up elsewhere, and whose change can thus make a row leave.
+CREATE FUNCTION gn_harvest.publication_lookups(p gn_harvest.publication) RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT array_remove(ARRAY[
         CASE WHEN num_nonnulls(p.datasets, p.frameworks, p.organisms) > 0 THEN 'id_dataset' END,
         CASE WHEN p.taxa IS NOT NULL THEN 'cd_nom' END,
-        CASE WHEN p.areas IS NOT NULL THEN 'the_geom_local' END,
-        CASE WHEN p.date_min IS NOT NULL THEN 'date_min' END,
-        CASE WHEN p.date_max IS NOT NULL THEN 'date_max' END,
-        CASE WHEN p.sensitivity_max IS NOT NULL THEN 'id_nomenclature_sensitivity' END,
-        CASE WHEN p.diffusion_levels IS NOT NULL THEN 'id_nomenclature_diffusion_level' END], NULL)
+        CASE WHEN p.areas IS NOT NULL THEN 'the_geom_local' END], NULL)
 $$;
-COMMENT ON FUNCTION gn_harvest.publication_columns(gn_harvest.publication) IS 'Columns of the synthese whose change can make a row leave a publication.';
+COMMENT ON FUNCTION gn_harvest.publication_lookups(gn_harvest.publication) IS 'Columns of the synthese by which a publication looks elsewhere whether a row is in it.';
 
 CREATE FUNCTION gn_harvest.nomenclature_codes(type text) RETURNS TABLE (id integer, code text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

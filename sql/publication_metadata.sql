@@ -61,11 +61,10 @@ COMMENT ON FUNCTION gn_harvest.publication_dataset_member(gn_harvest.publication
 CREATE FUNCTION gn_harvest.publication_dataset_condition(p gn_harvest.publication) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_dataset = d.id_dataset AND %s)', f.conditions)
-    FROM (SELECT gn_harvest.publication_filter(p, 's') AS conditions) f
-    WHERE gn_harvest.publication_columns(p) <> '{id_dataset}' AND f.conditions IS NOT NULL
-    UNION ALL
-    SELECT gn_harvest.publication_filter(p, 'd') WHERE gn_harvest.publication_columns(p) = '{id_dataset}'
+    SELECT CASE WHEN gn_harvest.publication_lookups(p) = '{id_dataset}' AND gn_harvest.publication_plain_filter(p, 's') IS NULL
+                THEN gn_harvest.publication_filter(p, 'd')
+                ELSE 'EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_dataset = d.id_dataset AND '
+                     || gn_harvest.publication_filter(p, 's') || ')' END
 $$;
 COMMENT ON FUNCTION gn_harvest.publication_dataset_condition(gn_harvest.publication) IS 'The condition on the datasets of the metadata view; null: all.';
 

@@ -1,7 +1,7 @@
 -- What is watched at the source. Of observations: only what can make one leave a publication. The triggers fire on
--- deletions, and on updates that change a column which the publication filters by (a WHEN condition: any other update
--- calls nothing). They run before the change and note each row that was published; the deletions view leaves out those
--- that still are. Of metadata: every change, to date the framework. A failure here never fails GeoNature's own write.
+-- deletions, and on updates of a row that may be published so that it may no longer be (a WHEN condition: any other
+-- update calls nothing, nor does an observation that is new and gets its sensitivity). They run before the change and
+-- note each row that was published; the deletions view leaves out those that still are. Of metadata: every change, to date the framework. A failure here never fails GeoNature's own write.
 
 CREATE FUNCTION gn_harvest.selection_changed(a_slug text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -26,7 +26,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     conditions text   := coalesce(gn_harvest.publication_filter(p, 'OLD'), 'true');
-    changed    text;
+    leaves     text;
     statements text[] := ARRAY[
         format('CREATE OR REPLACE FUNCTION gn_harvest.left_%1$s() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -58,12 +58,17 @@ $watch$', p.slug, conditions),
     FOR EACH ROW EXECUTE FUNCTION gn_harvest.left_%1$s()', p.slug)];
 BEGIN
     -- Geometries by their bytes: their own operators are not on the search path.
-    SELECT string_agg(format('OLD.%1$I%2$s IS DISTINCT FROM NEW.%1$I%2$s', c, CASE c WHEN 'the_geom_local' THEN '::bytea' ELSE '' END), ' OR ')
-    INTO changed FROM unnest(gn_harvest.publication_columns(p)) c;
-    IF changed IS NOT NULL THEN
+    SELECT string_agg(c.leaves, E'\n     OR ') INTO leaves
+    FROM (SELECT format('OLD.%1$I%2$s IS DISTINCT FROM NEW.%1$I%2$s', l, CASE l WHEN 'the_geom_local' THEN '::bytea' ELSE '' END)
+          FROM unnest(gn_harvest.publication_lookups(p)) l
+          UNION ALL
+          SELECT format('(%s) IS NOT TRUE', gn_harvest.publication_plain_filter(p, 'NEW'))
+          WHERE gn_harvest.publication_plain_filter(p, 'NEW') IS NOT NULL) c(leaves);
+    IF leaves IS NOT NULL THEN
         statements := statements || format('CREATE TRIGGER zz_gn_harvest_%1$s_update BEFORE UPDATE ON gn_synthese.synthese
-    FOR EACH ROW WHEN (%2$s)
-    EXECUTE FUNCTION gn_harvest.left_%1$s()', p.slug, changed);
+    FOR EACH ROW WHEN ((%2$s)
+    AND (%3$s))
+    EXECUTE FUNCTION gn_harvest.left_%1$s()', p.slug, coalesce(gn_harvest.publication_plain_filter(p, 'OLD'), 'true'), leaves);
     END IF;
     RETURN statements;
 END

@@ -3,8 +3,8 @@ and checks on. Each time in a transaction that is rolled back.
 
     python triggers.py URI [ROUNDS]
 
-bare: no publication; index: an unfiltered one (its index, its trigger on deletions); watched: one that filters by dataset,
-taxon, date, sensitivity and diffusion level. Processor time of the server's process, not the clock: the machine may have
+bare: no publication; watched: one that filters by dataset, taxon, date, sensitivity and diffusion level, without the index
+of increments; indexed: the same with it. Processor time of the server's process, not the clock: the machine may have
 other work. The three take turns; medians are told.
 """
 
@@ -17,15 +17,11 @@ import psycopg2
 
 ROWS = 20000
 TICK = os.sysconf("SC_CLK_TCK")
-STATES = {
-    "bare": [],
-    "index": ["SELECT gn_harvest.publish_export('mesure')"],
-    "watched": [
-        """SELECT gn_harvest.publish_export('mesure', sensitivity_max => '4', date_min => '1900-01-01',
-               diffusion_levels => '{0,1,2,3,4,5,NULL}', taxa => (SELECT array_agg(cd_nom) FROM taxonomie.taxref),
-               datasets => (SELECT array_agg(unique_dataset_id) FROM gn_meta.t_datasets))"""
-    ],
-}
+FILTERED = """SELECT gn_harvest.publish_export('mesure', sensitivity_max => '4', date_min => '1900-01-01',
+                  diffusion_levels => '{0,1,2,3,4,5,NULL}', taxa => (SELECT array_agg(cd_nom) FROM taxonomie.taxref),
+                  datasets => (SELECT array_agg(unique_dataset_id) FROM gn_meta.t_datasets), concurrently => %s)"""
+# Left to the operator, the index is not there.
+STATES = {"bare": [], "watched": [FILTERED % "true"], "indexed": [FILTERED % "false"]}
 INSERT = "INSERT INTO gn_synthese.synthese SELECT * FROM taken"
 UPDATE = f"""UPDATE gn_synthese.synthese SET comment_context = 'relu', observers = 'Personne'
              WHERE id_synthese BETWEEN {ROWS + 1} AND {2 * ROWS}"""
