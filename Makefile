@@ -19,7 +19,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 
-.PHONY: help setup packages pgrx install demo test up down clean
+.PHONY: help setup packages pgrx install partner demo test up down clean
 help:
 	sed -n '2,6s/^# *//p' Makefile
 
@@ -41,6 +41,10 @@ packages:
 	  echo "  sudo apt-get install" $$missing >&2
 	  exit 1
 	fi
+
+# The Python environment of the partner's server, for tests and measures.
+partner: packages
+	tests/partner/venv > /dev/null
 
 # The pinned cargo-pgrx, told where Debian's PostgreSQL is.
 pgrx: packages
@@ -69,9 +73,9 @@ down:
 	cargo build --quiet -p gn_harvest_outside -p geonature-simulator
 	target/debug/down $(PLAYGROUND)
 
-# Tests run the real GN2PG, in environments of their own.
+# Tests run the real GN2PG and the query classes of GeoNature's export module, in environments of their own.
 test: PACKAGES += python3-venv
-test: setup
+test: setup partner
 	tests/run
 
 clean:

@@ -12,7 +12,7 @@ BEGIN
     EXECUTE format('GRANT SELECT ON gn_harvest.run_history, gn_harvest.run_progress, gn_harvest.source_status,
         gn_harvest.scheduler_status, gn_harvest.rejected_record, gn_harvest.rejection_summary, gn_harvest.unmapped_value, gn_harvest.uuid_conflict,
         gn_harvest.metadata_review, gn_harvest.harvested_record, gn_harvest.open_alert, gn_harvest.alert_history,
-        gn_harvest.channel_status, gn_harvest.alert_delivery TO %I', role);
+        gn_harvest.channel_status, gn_harvest.alert_delivery, gn_harvest.published_export TO %I', role);
     EXECUTE format('GRANT SELECT ON gn_harvest.dashboard, gn_harvest.rejected_by_reason, gn_harvest.metrics TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.status_page(text), gn_harvest.status_page_data(),
         gn_harvest.render_status_page(text, boolean), gn_harvest.installed_version() TO %I', role);
@@ -59,6 +59,18 @@ BEGIN
         gn_harvest.gn2pg_parameters, gn_harvest.gn2pg_filters, gn_harvest.gn2pg_names, gn_harvest.gn2pg_sources, gn_harvest.gn2pg_page,
         gn_harvest.gn2pg_watermark, gn_harvest.gn2pg_next_step, gn_harvest.gn2pg_known, gn_harvest.check_gn2pg_known,
         gn_harvest.connect_gn2pg, gn_harvest.take_gn2pg, gn_harvest.begin_gn2pg, gn_harvest.take_gn2pg_rows, gn_harvest.end_gn2pg TO %I', role);
+    -- What publish_export is made of: its own statements run with the rights of the caller.
+    EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.publish_export, gn_harvest.unpublish_export,
+        gn_harvest.require_geonature_exports, gn_harvest.require_free_labels, gn_harvest.caller, gn_harvest.publication_named,
+        gn_harvest.slug_of, gn_harvest.check_publication, gn_harvest.nomenclature_codes, gn_harvest.licence_named, gn_harvest.roles_named,
+        gn_harvest.derniere_action_index, gn_harvest.publication_exports, gn_harvest.publication_filter, gn_harvest.publication_plain_filter, gn_harvest.publication_lookups,
+        gn_harvest.publication_nomenclatures, gn_harvest.publication_view_sql, gn_harvest.publication_observation_columns, gn_harvest.publication_observations_sql,
+        gn_harvest.publication_deletions_sql, gn_harvest.publication_actors, gn_harvest.publication_codes,
+        gn_harvest.publication_dataset_member, gn_harvest.publication_dataset_condition, gn_harvest.publication_metadata_columns,
+        gn_harvest.publication_framework_condition, gn_harvest.publication_metadata_sql, gn_harvest.publication_views_sql,
+        gn_harvest.publication_watch_sql, gn_harvest.publication_unwatch_sql, gn_harvest.watched_tables, gn_harvest.metadata_watch_sql,
+        gn_harvest.publication_grants_sql, gn_harvest.keep_publication, gn_harvest.register_exports, gn_harvest.set_publication_exports,
+        gn_harvest.publication_summary, gn_harvest.forget_publication TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_operator(name) IS 'Lets a role connect sources, run and manage those that it owns, and read the views of them. Its runs write with its own rights: grant it what the target needs.';

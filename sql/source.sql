@@ -7,6 +7,7 @@ CREATE TABLE gn_harvest.source (
     export_id            integer     NOT NULL,
     metadata_export_id   integer,
     target               text        NOT NULL DEFAULT 'synthese',
+    deletion_export_id   integer,
     organism             text,
     organism_uuid        uuid,
     format               text        NOT NULL DEFAULT 'auto',
@@ -55,6 +56,7 @@ COMMENT ON COLUMN gn_harvest.source.url IS 'Base address of the partner''s GeoNa
 COMMENT ON COLUMN gn_harvest.source.export_id IS 'Number of the export there.';
 COMMENT ON COLUMN gn_harvest.source.metadata_export_id IS 'Number of a second export that gives one record per acquisition framework, with its datasets.';
 COMMENT ON COLUMN gn_harvest.source.target IS 'synthese: observations, into gn_synthese.synthese; records: whatever the export has, into gn_harvest.record, which needs no GeoNature.';
+COMMENT ON COLUMN gn_harvest.source.deletion_export_id IS 'Number of an export that tells what was deleted or left, as publish_export makes it; found by itself when the export of observations names it.';
 COMMENT ON COLUMN gn_harvest.source.organism IS 'Organism that the data come from, for people.';
 COMMENT ON COLUMN gn_harvest.source.organism_uuid IS 'UUID of that organism in the national register, for people.';
 COMMENT ON COLUMN gn_harvest.source.format IS 'How the export writes nomenclatures: codes, labels, or auto (told apart column by column).';
@@ -97,8 +99,10 @@ CREATE TABLE gn_harvest.source_state (
     hook_run             bigint,
     last_full_at         timestamptz,
     ticks_settled_at      timestamptz NOT NULL DEFAULT now(),
-    reconciles_settled_at timestamptz NOT NULL DEFAULT now()
+    reconciles_settled_at timestamptz NOT NULL DEFAULT now(),
+    selection            bigint
 );
+COMMENT ON COLUMN gn_harvest.source_state.selection IS 'Number of the selection that the partner publishes: when it has moved, everything is read and compared.';
 COMMENT ON TABLE gn_harvest.source_state IS 'What runs have learnt of a source: its row in gn_synthese.t_sources, its watermark (as the source wrote it), its columns, counts.';
 COMMENT ON COLUMN gn_harvest.source_state.ticks_settled_at IS 'Ticks of its schedule up to here are settled: run, or from before it had the schedule.';
 COMMENT ON COLUMN gn_harvest.source_state.reconciles_settled_at IS 'The same for its reconcile_schedule.';
@@ -190,6 +194,7 @@ BEGIN
     NEW.url := gn_harvest.normalise_url(NEW.url);
     PERFORM gn_harvest.check_range('export_id', NEW.export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('metadata_export_id', NEW.metadata_export_id, 1, 2147483647);
+    PERFORM gn_harvest.check_range('deletion_export_id', NEW.deletion_export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('connections', NEW.connections, 1, 16);
     PERFORM gn_harvest.check_range('page_size', NEW.page_size, 1, 100000);
     PERFORM gn_harvest.check_range('retry_budget', NEW.retry_budget, 0, 10000);

@@ -11,6 +11,7 @@ CREATE FUNCTION gn_harvest.add_source(
     organism_uuid        uuid     DEFAULT NULL,
     metadata_export_id   integer  DEFAULT NULL,
     target               text     DEFAULT NULL,
+    deletion_export_id   integer  DEFAULT NULL,
     data_type            text     DEFAULT NULL,
     format               text     DEFAULT NULL,
     filters              jsonb    DEFAULT NULL,
@@ -64,7 +65,7 @@ BEGIN
     END IF;
     PERFORM gn_harvest.check_owner(add_source.owner);
     settings := jsonb_strip_nulls(jsonb_build_object(
-        'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target,
+        'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target, 'deletion_export_id', deletion_export_id,
         'format', format, 'key_column', key_column, 'date_column', date_column,
         'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
@@ -108,11 +109,11 @@ BEGIN
         wanted.after_run := gn_harvest.check_after_run(wanted.after_run, wanted.owner);
     END IF;
     UPDATE gn_harvest.source s
-    SET (name, url, export_id, metadata_export_id, target, organism, organism_uuid, format, filters, key_column, date_column,
+    SET (name, url, export_id, metadata_export_id, deletion_export_id, target, organism, organism_uuid, format, filters, key_column, date_column,
          connections, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
          protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
          create_persons, organisms_by_name, after_run, schedule, reconcile_schedule, schedule_jitter, owner)
-      = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.target, wanted.organism, wanted.organism_uuid, wanted.format,
+      = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.deletion_export_id, wanted.target, wanted.organism, wanted.organism_uuid, wanted.format,
          wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.page_size, wanted.uncapped_pages,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
          wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
@@ -174,6 +175,7 @@ CREATE FUNCTION gn_harvest.alter_source(
     organism_uuid        uuid     DEFAULT NULL,
     metadata_export_id   integer  DEFAULT NULL,
     target               text     DEFAULT NULL,
+    deletion_export_id   integer  DEFAULT NULL,
     format               text     DEFAULT NULL,
     filters              jsonb    DEFAULT NULL,
     key_column           text     DEFAULT NULL,
@@ -212,17 +214,17 @@ DECLARE
     refused  text;
 BEGIN
     SELECT c INTO refused FROM unnest(clear) c
-    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,key_column,date_column,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run}'::text[]) IS NOT TRUE LIMIT 1;
+    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,deletion_export_id,key_column,date_column,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run}'::text[]) IS NOT TRUE LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" can not be cleared', refused
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, key_column, date_column, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run.';
+                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, deletion_export_id, key_column, date_column, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run.';
     END IF;
     PERFORM gn_harvest.check_owner(alter_source.owner);
     settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
         || jsonb_strip_nulls(jsonb_build_object(
         'name', new_name, 'url', url, 'export_id', export_id, 'owner', owner,
-        'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target,
+        'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target, 'deletion_export_id', deletion_export_id,
         'format', format, 'key_column', key_column, 'date_column', date_column,
         'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
@@ -259,7 +261,7 @@ BEGIN
             PERFORM gn_harvest.forget_target(before);
         END IF;
         UPDATE gn_harvest.source_state st
-        SET watermark = NULL, watermark_column = NULL, deletion_watermark = NULL, export_columns = NULL, column_formats = '{}'
+        SET watermark = NULL, watermark_column = NULL, deletion_watermark = NULL, selection = NULL, export_columns = NULL, column_formats = '{}'
         WHERE st.source_id = result.id;
         DELETE FROM gn_harvest.slice sl USING gn_harvest.run r WHERE r.id = sl.run_id AND r.source_id = result.id;
     END IF;

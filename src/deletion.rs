@@ -2,12 +2,15 @@
 //! export was read. Candidates are noted slice by slice in gn_harvest.missing, in the transaction of the slice; they
 //! are applied at the end, once the loss guard has seen them all.
 
+pub mod departures;
+
 use pgrx::prelude::*;
 
 use crate::error::Failure;
 use crate::geonature::{Credentials, Deletion};
 use crate::harvest::{Session, phase};
 use crate::mapping::Layout;
+use crate::publication::Exports;
 use crate::run::{self, Counts};
 use crate::target::Target;
 use crate::{postgres, probe, record};
@@ -24,18 +27,28 @@ pub enum Means {
     None,
     /// The log of deletions.
     Log,
+    /// An export of what was deleted or left (see `departures`).
+    Export(i32),
     /// Whatever the whole export no longer has.
     Comparison,
 }
 
-/// How this run can learn of deletions.
-pub fn means(session: &Session, compares: bool, layout: &Layout) -> Means {
-    match (compares, session.source.credentials()) {
-        (true, _) => Means::Comparison,
+impl Means {
+    /// Whether the source tells what has disappeared.
+    pub fn tells(self) -> bool {
+        matches!(self, Means::Log | Means::Export(_))
+    }
+}
+
+/// How this run can learn of deletions. An export tells more than the log: also what left it.
+pub fn means(session: &Session, layout: &Layout, exports: &Exports, compares: bool) -> Means {
+    match (compares, exports.deletions, session.source.credentials()) {
+        (true, ..) => Means::Comparison,
+        (false, Some(export), _) => Means::Export(export),
         // The log speaks of observations; records of any kind may be numbered otherwise.
-        (false, _) if layout.whole && !layout.key_is_id_synthese() => Means::None,
-        (false, Credentials::Login { .. }) => Means::Log,
-        (false, _) => Means::None,
+        (false, None, _) if layout.whole && !layout.key_is_id_synthese() => Means::None,
+        (false, None, Credentials::Login { .. }) => Means::Log,
+        (false, None, _) => Means::None,
     }
 }
 
@@ -122,8 +135,8 @@ pub fn note_all(session: &Session) -> Result<i64, Failure> {
     Ok(noted.unwrap_or(0))
 }
 
-/// Asks for the log of deletions. None when it could not be read, which is said: what it holds is asked for next time.
-pub fn read_log(session: &Session) -> Result<Option<Vec<Deletion>>, Failure> {
+/// Asks the source what has disappeared. None when that could not be read, which is said: it is asked for next time.
+pub fn read_told(session: &Session, means: Means) -> Result<Option<Vec<Deletion>>, Failure> {
     let source = &session.source;
     let Some(since) = source
         .deletion_watermark
@@ -134,11 +147,18 @@ pub fn read_log(session: &Session) -> Result<Option<Vec<Deletion>>, Failure> {
         return Ok(Some(Vec::new()));
     };
     phase(session, "asking for deletions", None)?;
-    let client = session.client.clone();
-    match postgres::in_background(move || client.deletions(&since.replace(' ', "T")))? {
+    let told = match means {
+        Means::Export(export) => departures::read(session, export, &since),
+        _ => {
+            let client = session.client.clone();
+            postgres::in_background(move || client.deletions(&since.replace(' ', "T")))?
+                .map_err(Failure::from)
+        }
+    };
+    match told {
         Ok(deletions) => Ok(Some(deletions)),
-        Err(error) => {
-            let failure = Failure::from(error);
+        Err(failure) if failure.is_cancel() => Err(failure),
+        Err(failure) => {
             postgres::transaction(|| {
                 run::warn(
                     session.task.run_id,

@@ -225,7 +225,7 @@ impl Writer<'_> {
         } else {
             Vec::new()
         };
-        if !self.reading.full && self.reading.means == deletion::Means::Log {
+        if !self.reading.full && self.reading.means.tells() {
             self.seen
                 .keys
                 .extend(parts.iter().flat_map(|part| numbers(&part.value.batch)));

@@ -157,7 +157,7 @@ fn harvest(session: &Session) -> Result<(), Failure> {
         Opened::open(session)
     })?;
     if let Some(synthese) = opened.synthese() {
-        upkeep::begin(session, synthese)?;
+        upkeep::begin(session, &reading, synthese)?;
     }
     let (seen, passes) = read(session, &reading, opened.target())?;
     if let Some(synthese) = opened.synthese() {
@@ -238,10 +238,10 @@ pub fn find_deleted(
     let deletions = match reading.means {
         Means::None => return Ok(None),
         Means::Comparison => None,
-        Means::Log => deletion::read_log(session)?,
+        means => deletion::read_told(session, means)?,
     };
     postgres::transaction(|| match (&deletions, reading.full) {
-        (None, _) if reading.means == Means::Log => Ok(()),
+        (None, _) if reading.means.tells() => Ok(()),
         (None, _) if seen.unsteady => run::warn(
             run_id,
             "the export changed each time it was read: what is missing can not be told from what was passed over",
@@ -257,9 +257,9 @@ pub fn find_deleted(
         }
         (Some(deletions), false) => deletion::note_deleted(session, deletions, &seen.keys),
     })?;
-    Ok(match reading.means {
-        Means::Log => deletions,
-        _ => Some(Vec::new()),
+    Ok(match reading.means.tells() {
+        true => deletions,
+        false => Some(Vec::new()),
     })
 }
 
@@ -316,9 +316,9 @@ fn conclude(
     }
     Spi::run_with_args(
         "UPDATE gn_harvest.source_state
-         SET watermark = $2, watermark_column = $3, deletion_watermark = $5, last_full_at = CASE WHEN $4 THEN clock_timestamp() ELSE last_full_at END
+         SET watermark = $2, watermark_column = $3, deletion_watermark = $5, selection = $6, last_full_at = CASE WHEN $4 THEN clock_timestamp() ELSE last_full_at END
          WHERE source_id = $1",
-        &[source.id.into(), reading.watermark.clone().into(), reading.layout.action_date.clone().into(), reading.full.into(), deletion_watermark.into()],
+        &[source.id.into(), reading.watermark.clone().into(), reading.layout.action_date.clone().into(), reading.full.into(), deletion_watermark.into(), reading.exports.selection.into()],
     )?;
     if reading.full {
         run::forget_slices(source.id)

@@ -16,6 +16,7 @@ mod launcher;
 mod plan;
 mod postgres;
 mod probe;
+mod publication;
 mod reading;
 mod records;
 mod retention;
@@ -179,6 +180,45 @@ extension_sql_file!(
     requires = ["alert_api"]
 );
 extension_sql_file!(
+    "../sql/publication.sql",
+    name = "publication",
+    requires = ["source", "privileges"]
+);
+extension_sql_file!(
+    "../sql/publication_filter.sql",
+    name = "publication_filter",
+    requires = ["publication"]
+);
+extension_sql_file!(
+    "../sql/publication_observations.sql",
+    name = "publication_observations",
+    requires = ["publication_filter"]
+);
+extension_sql_file!(
+    "../sql/publication_metadata.sql",
+    name = "publication_metadata",
+    requires = ["publication_filter"]
+);
+extension_sql_file!(
+    "../sql/publication_watch.sql",
+    name = "publication_watch",
+    requires = ["publication_filter"]
+);
+extension_sql_file!(
+    "../sql/publication_keep.sql",
+    name = "publication_keep",
+    requires = ["publication_watch"]
+);
+extension_sql_file!(
+    "../sql/publish_api.sql",
+    name = "publish_api",
+    requires = [
+        "publication_observations",
+        "publication_metadata",
+        "publication_keep"
+    ]
+);
+extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
     requires = [
@@ -193,7 +233,8 @@ extension_sql_file!(
         "run_api",
         "gn2pg",
         "alert_api",
-        "channel_api"
+        "channel_api",
+        "publish_api"
     ],
     finalize
 );

@@ -34,7 +34,7 @@ fn plan(mut session: Session, mode: &str) -> Result<(), Failure> {
         }
     };
     let warning = reading::changed_columns(&session, &reading.layout)?;
-    let mut planning = Planning::open(&mut session)?;
+    let mut planning = Planning::open(&mut session, &reading)?;
     warning
         .into_iter()
         .for_each(|text| planning.tally().warn(text));
@@ -68,14 +68,14 @@ enum Planning {
 
 impl Planning {
     /// Makes ready what comes before the records; from then on all that is asked about the session's source is its lineage.
-    fn open(session: &mut Session) -> Result<Self, Failure> {
+    fn open(session: &mut Session, reading: &Reading) -> Result<Self, Failure> {
         let (source, run_id) = (&session.source, session.task.run_id);
         if source.target == TargetKind::Records {
             return Ok(Planning::Records(RecordsPlanner::open(source, run_id)?));
         }
         let (mut planner, lineage) =
             Planner::open(source, run_id, session.owner, session.search_path)?;
-        if let Some(export) = upkeep::metadata_export(source) {
+        if let Some(export) = upkeep::metadata_export(source, reading) {
             let metadata = upkeep::read_export(session, export)?;
             postgres::transaction(|| planner.describe(metadata))?;
         }

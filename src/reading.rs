@@ -9,6 +9,7 @@ use crate::error::Failure;
 use crate::fetch::Order;
 use crate::harvest::Session;
 use crate::mapping::{FieldMapping, Layout};
+use crate::publication::Exports;
 use crate::run::{self, Unfinished};
 use crate::source::Contract;
 use crate::{postgres, probe, record};
@@ -17,6 +18,8 @@ const PAGES_PER_SLICE: i64 = 20;
 const MAX_SLICES: i64 = 64;
 /// Keys beyond what a double holds exactly: no server counts that far.
 const ALL_KEYS: (i64, i64) = (-(1 << 53), 1 << 53);
+/// Bounds for keys that fit in PostgreSQL's integer: a server refuses others on such a column (error 500).
+const INTEGER_KEYS: (i64, i64) = (i32::MIN as i64, i32::MAX as i64);
 const ALL_PAGES: (i64, i64) = (0, i32::MAX as i64 - 1);
 
 /// What a run is going to read.
@@ -30,6 +33,7 @@ pub struct Reading {
     pub resumed: bool,
     /// How it learns of deletions.
     pub means: Means,
+    pub exports: Exports,
     /// From when on changes were asked for, and the source's clock when they were.
     pub since: Option<String>,
     pub clock: DateTime<Utc>,
@@ -67,7 +71,14 @@ pub fn prepare(session: &Session) -> Result<Prepared, Failure> {
             prepare_full(session, &mappings, reconcile, unfinished)?,
             reconcile,
         ),
-        Mode::Incremental => (prepare_incremental(session, &mappings)?, false),
+        Mode::Incremental => match prepare_incremental(session, &mappings)? {
+            Increment::Reading(reading) => (Some(*reading), false),
+            Increment::Empty => (None, false),
+            Increment::NotEnough => {
+                compare_instead(session, &fingerprint)?;
+                (prepare_full(session, &mappings, true, None)?, true)
+            }
+        },
     };
     let Some(reading) = reading else {
         return Ok(Prepared::Empty { reconcile });
@@ -133,6 +144,23 @@ fn decide_mode(session: &Session, fingerprint: &str) -> Result<Mode, Failure> {
     })
 }
 
+/// The partner publishes another selection than at the last run: what came in bears no new date.
+fn compare_instead(session: &Session, fingerprint: &str) -> Result<(), Failure> {
+    let run_id = session.task.run_id;
+    postgres::transaction(|| {
+        if session.task.planned().is_none() {
+            Spi::run_with_args(
+                "UPDATE gn_harvest.run SET mode = 'reconcile', settings = $2 WHERE id = $1",
+                &[run_id.into(), fingerprint.into()],
+            )?;
+        }
+        run::warn(
+            run_id,
+            "the partner has changed what it publishes: everything is read and compared",
+        )
+    })
+}
+
 fn prepare_full(
     session: &Session,
     mappings: &[FieldMapping],
@@ -189,7 +217,8 @@ fn prepare_full(
             }
         }
     };
-    let means = deletion::means(session, reconcile, &layout);
+    let exports = Exports::of(source, &items);
+    let means = deletion::means(session, &layout, &exports, reconcile);
     Ok(Some(Reading {
         layout,
         order,
@@ -198,6 +227,7 @@ fn prepare_full(
         full: true,
         resumed,
         means,
+        exports,
         since: None,
         clock,
     }))
@@ -242,10 +272,16 @@ fn cut_keys(session: &Session, layout: &Layout, total: Option<i64>) -> Result<i6
         .max(page))
 }
 
-fn prepare_incremental(
-    session: &Session,
-    mappings: &[FieldMapping],
-) -> Result<Option<Reading>, Failure> {
+/// What an increment would be.
+enum Increment {
+    Reading(Box<Reading>),
+    /// The export has no record.
+    Empty,
+    /// It would not tell all that has changed.
+    NotEnough,
+}
+
+fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<Increment, Failure> {
     let (source, client) = (&session.source, &session.client);
     let (Some(watermark), Some(column)) = (&source.watermark, &source.watermark_column) else {
         return Err(Failure::new("55000", "the source has no watermark")
@@ -262,7 +298,11 @@ fn prepare_incremental(
     let sample = probe::sample(client, source)?;
     let items: Vec<&str> = sample.items().collect();
     if items.is_empty() {
-        return Ok(None);
+        return Ok(Increment::Empty);
+    }
+    let exports = Exports::of(source, &items);
+    if source.selection.is_some() && exports.selection != source.selection {
+        return Ok(Increment::NotEnough);
     }
     let layout = probe::layout(source, mappings, &items, sample.geojson)?;
     let clock = sample.server_date.unwrap_or_else(Utc::now);
@@ -275,7 +315,10 @@ fn prepare_incremental(
     filters.push((format!("filter_d_up_{column}"), since.clone()));
     let numeric = layout.key.clone().filter(|_| layout.key_is_number);
     let (order, all) = match numeric {
-        Some(key) => (Order::Windows { key, width: None }, ALL_KEYS),
+        Some(key) => (
+            Order::Windows { key, width: None },
+            postgres::transaction(|| key_bounds(source.id))?,
+        ),
         None => (
             Order::Pages {
                 order_by: layout.key.clone(),
@@ -290,18 +333,35 @@ fn prepare_incremental(
         Some(&since),
         later.as_deref(),
     )?;
-    let means = deletion::means(session, false, &layout);
-    Ok(Some(Reading {
+    let means = deletion::means(session, &layout, &exports, false);
+    Ok(Increment::Reading(Box::new(Reading {
         layout,
         order,
         filters,
         watermark: later,
         full: false,
         means,
+        exports,
         resumed: false,
         since: Some(since),
         clock,
-    }))
+    })))
+}
+
+/// Bounds that hold every key of the source and that its column can be compared with: what is held tells its type.
+fn key_bounds(source_id: i32) -> Result<(i64, i64), Failure> {
+    let large = Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM gn_harvest.harvested WHERE source_id = $1 AND key_number NOT BETWEEN $2 AND $3)",
+        &[
+            source_id.into(),
+            INTEGER_KEYS.0.into(),
+            INTEGER_KEYS.1.into(),
+        ],
+    )?;
+    Ok(match large {
+        Some(true) => ALL_KEYS,
+        _ => INTEGER_KEYS,
+    })
 }
 
 fn announce(

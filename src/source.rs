@@ -33,6 +33,7 @@ pub struct Source {
     pub contract: Contract,
     pub ca_certificate: Option<String>,
     pub metadata_export_id: Option<i32>,
+    pub deletion_export_id: Option<i32>,
     pub metadata_mode: MetadataMode,
     /// unique_dataset_id; there in mode `single_dataset`, and only then.
     pub target_dataset: Option<String>,
@@ -45,6 +46,8 @@ pub struct Source {
     pub deletion_watermark: Option<String>,
     /// End of its last full run; none after an adoption, whatever the watermark.
     pub last_full_at: Option<String>,
+    /// What the partner's marker said of its selection at the last run.
+    pub selection: Option<i64>,
     pub export_columns: Option<Vec<String>>,
     pub column_formats: std::collections::HashMap<String, Format>,
     login: Option<String>,

@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use chrono::Utc;
 
 use super::{ERROR, OK, Report, WARNING, list};
+use crate::deletion::departures;
 use crate::error::Failure;
 use crate::geonature::{Credentials, Page, PageQuery, Probe};
 use crate::harvest::Session;
 use crate::mapping::{COLUMNS, DatasetOrigin, GeometryOrigin, Layout, Origin};
+use crate::publication::Exports;
 use crate::record::{self, Lengths};
 use crate::source::{MetadataMode, TargetKind};
 use crate::{postgres, probe};
@@ -50,7 +52,8 @@ pub(super) fn ask(
     let layout = probe::layout(source, &mappings, &items, page.geojson)?;
     key(&layout, &items, report);
     date(session, &layout, &page, report)?;
-    deletions(session, &layout, &page, report)?;
+    let exports = Exports::of(source, &items);
+    deletions(session, &layout, &exports, &page, report)?;
     if source.target == TargetKind::Records {
         let names = layout.export_columns();
         let detail = format!(
@@ -62,7 +65,7 @@ pub(super) fn ask(
         geometry(&layout, report);
     } else {
         let single_dataset = source.metadata_mode == MetadataMode::SingleDataset;
-        columns(&layout, single_dataset, report);
+        columns(&layout, &exports, single_dataset, report);
     }
     Ok(Some((layout, page)))
 }
@@ -297,9 +300,22 @@ fn date(
 fn deletions(
     session: &Session,
     layout: &Layout,
+    exports: &Exports,
     page: &Page,
     report: &mut Report,
 ) -> Result<(), Failure> {
+    if let Some(export) = exports.deletions {
+        match departures::read(session, export, "5000-01-01 00:00:00") {
+            Ok(_) => report.say(
+                "deletions",
+                OK,
+                format!("export {export} tells what was deleted or left"),
+            ),
+            Err(failure) if failure.is_cancel() => return Err(failure),
+            Err(failure) => report.failed("deletions", failure),
+        }
+        return Ok(());
+    }
     if layout.whole && !layout.key_is_id_synthese() {
         report.advise(
             "deletions",
@@ -331,7 +347,7 @@ fn deletions(
     Ok(())
 }
 
-fn columns(layout: &Layout, single_dataset: bool, report: &mut Report) {
+fn columns(layout: &Layout, exports: &Exports, single_dataset: bool, report: &mut Report) {
     let recognised: Vec<String> = layout
         .recognised
         .iter()
@@ -367,7 +383,7 @@ fn columns(layout: &Layout, single_dataset: bool, report: &mut Report) {
         );
     }
     geometry(layout, report);
-    metadata(layout, single_dataset, report);
+    metadata(layout, exports, single_dataset, report);
 }
 
 fn geometry(layout: &Layout, report: &mut Report) {
@@ -391,10 +407,15 @@ fn geometry(layout: &Layout, report: &mut Report) {
     }
 }
 
-fn metadata(layout: &Layout, single_dataset: bool, report: &mut Report) {
+fn metadata(layout: &Layout, exports: &Exports, single_dataset: bool, report: &mut Report) {
     match &layout.dataset {
         _ if single_dataset => report.say("metadata", OK, "every record goes into target_dataset"),
         DatasetOrigin::Embedded { .. } => report.say("metadata", OK, "datasets and frameworks come whole in each record"),
+        _ if exports.metadata.is_some() => report.say(
+            "metadata",
+            OK,
+            format!("datasets and frameworks come from export {}", exports.metadata.unwrap_or_default()),
+        ),
         DatasetOrigin::Names { .. } => report.say("metadata", WARNING, "datasets and frameworks come by UUID and name only"),
         DatasetOrigin::None => report.advise(
             "metadata",

@@ -70,6 +70,8 @@ const DERIVABLE: Names = &[
     "date_creation", "date_modification", "meta_create_date", "meta_update_date", "communes",
     "departements", "geojson_local", "geom", "the_geom_point", "the_geom_local", "ownerInstitutionID",
     "ownerInstitutionCode",
+    // Of published exports: the marker is read apart, and accounts of another GeoNature are not those here.
+    "gn_harvest", "numerisateur", "observateurs_uuid",
 ];
 
 impl Layout {

@@ -39,8 +39,10 @@ fn set(database: &gn_harvest_outside::Database, sql: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_example_of_the_readme_runs() {
-    let database = cluster().database();
-    database.run("DROP EXTENSION gn_harvest; DROP ROLE IF EXISTS harvest_operator, harvest_reader");
+    let database = cluster().source_database();
+    database.run(
+        "DROP EXTENSION gn_harvest; DROP ROLE IF EXISTS harvest_operator, harvest_reader, publisher",
+    );
     let partner = partner(300);
     let other = partner_with(Config {
         observations: 30,
@@ -53,7 +55,8 @@ fn every_example_of_the_readme_runs() {
         let sql = example
             .replace("https://geonature.example.org", partner.url())
             .replace("https://geonature.lpo.example.org", other.url())
-            .replace("the-token", "jeton-export-3");
+            .replace("the-token", "jeton-export-3")
+            .replace("{collecteur}", "{admin}");
         // By psql, a statement a transaction, as a reader would: a run needs its source committed.
         let file = std::env::temp_dir().join(format!("{}.{number}.sql", database.name));
         std::fs::write(&file, sql).expect("a file");
@@ -67,7 +70,7 @@ fn every_example_of_the_readme_runs() {
         database.number("SELECT count(*) FROM gn_synthese.synthese"),
         330
     );
-    database.run("DROP OWNED BY harvest_operator, harvest_reader; DROP ROLE harvest_operator, harvest_reader");
+    database.run("DROP OWNED BY harvest_operator, harvest_reader, publisher; DROP ROLE harvest_operator, harvest_reader, publisher");
 }
 
 /// The call that writes the status page into a file, as a shell runs it.
@@ -233,12 +236,16 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
     let internal = [
         "alert_text",
         "begin_gn2pg",
-        "channel_target",
         "caller",
+        "channel_target",
         "check_gn2pg",
         "check_gn2pg_known",
+        "check_publication",
         "connect_gn2pg",
+        "derniere_action_index",
         "end_gn2pg",
+        "forget_publication",
+        "frequency_in",
         "gn2pg_filters",
         "gn2pg_known",
         "gn2pg_layout",
@@ -249,27 +256,37 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         "gn2pg_sources",
         "gn2pg_watermark",
         "hide_statement",
-        "frequency_in",
         "in_french",
         "installed_version",
         "is_local",
+        "keep_publication",
+        "licence_named",
         "likely_match",
         "local_metadata",
         "local_table",
         "may_manage",
-        "render_status_page",
-        "sees_everything",
-        "status_page_data",
+        "metadata_watch_sql",
         "next_run",
+        "nomenclature_codes",
         "obstacle_advice",
         "record_view_query",
+        "register_exports",
+        "render_status_page",
         "replaceable_view",
+        "require_free_labels",
+        "require_geonature_exports",
+        "roles_named",
         "schedule_obstacle",
         "scheduler_facts",
+        "sees_everything",
+        "set_publication_exports",
+        "slug_of",
+        "status_page_data",
         "take_gn2pg",
         "take_gn2pg_rows",
         "visible_record_source",
         "visible_source",
+        "watched_tables",
         "word",
         "working_source",
     ];
@@ -278,7 +295,9 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         "SELECT proname FROM pg_proc WHERE pronamespace = 'gn_harvest'::regnamespace AND has_function_privilege('readme_lister', oid, 'EXECUTE')",
     ) {
         assert!(
-            internal.contains(&name.as_str()) || functions.contains(&name.as_str()),
+            internal.contains(&name.as_str())
+                || name.starts_with("publication_")
+                || functions.contains(&name.as_str()),
             "{name}()"
         );
     }
