@@ -58,7 +58,10 @@ impl Opened {
                 synthese.touched = Rc::clone(&session.findings.touched);
                 Ok(Opened::Synthese(Box::new(synthese)))
             }
-            TargetKind::Records => Ok(Opened::Records(Records::open(source, run_id)?)),
+            TargetKind::Records => {
+                session.findings.touched.borrow_mut().lose_track();
+                Ok(Opened::Records(Records::open(source, run_id)?))
+            }
         }
     }
 

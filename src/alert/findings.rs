@@ -32,6 +32,12 @@ impl Touched {
         self.datasets.add(id_dataset);
     }
 
+    /// What is written has no taxa and datasets that are known of.
+    pub fn lose_track(&mut self) {
+        self.taxa.many = true;
+        self.datasets.many = true;
+    }
+
     /// None: too many to be named.
     pub fn taxa(&self) -> Option<Vec<i32>> {
         self.taxa.list()

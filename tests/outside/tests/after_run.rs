@@ -299,3 +299,39 @@ fn a_view_is_refreshed_by_it() {
         25
     );
 }
+
+#[test]
+fn of_records_it_hears_the_counts_and_an_export_of_them_that_is_emptied_loses_nothing() {
+    let database = cluster().empty_database();
+    let partner = partner(30);
+    database.run("CREATE EXTENSION gn_harvest");
+    listener(&database, "");
+    let options = format!("target => 'records', {NAMED}");
+    add_source(&database, "cen", &partner, 3, &options);
+    run_well(&database, "cen", "auto");
+    let told = heard(&database);
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (&told[0]["inserted"], &told[0]["cd_nom"]),
+        (&json!(30), &Value::Null)
+    );
+    assert_eq!(
+        (&told[0]["id_dataset"], &told[0]["datasets"]),
+        (&Value::Null, &Value::Null)
+    );
+    partner.delete_silently(&partner.ids());
+    run_well(&database, "cen", "auto");
+    assert_eq!(
+        text(&run(&database, "cen", "reconcile"), "status"),
+        "blocked"
+    );
+    assert_eq!(
+        database.number("SELECT count(*) FROM gn_harvest.record"),
+        30
+    );
+    assert_eq!(heard(&database).len(), 1);
+    let allowed =
+        database.row("SELECT * FROM gn_harvest.run('cen', 'reconcile', allow_loss => true)");
+    assert_eq!(number(&allowed, "deleted"), 30, "{allowed:#?}");
+    assert_eq!(heard(&database)[1]["deleted"], 30);
+}
