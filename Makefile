@@ -69,6 +69,8 @@ down:
 	cargo build --quiet -p gn_harvest_outside -p geonature-simulator
 	target/debug/down $(PLAYGROUND)
 
+# Tests run the real GN2PG, in environments of their own.
+test: PACKAGES += python3-venv
 test: setup
 	tests/run
 

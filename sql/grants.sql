@@ -39,12 +39,17 @@ AS $$
 BEGIN
     PERFORM gn_harvest.grant_views(role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.add_source, gn_harvest.alter_source, gn_harvest.set_credentials,
-        gn_harvest.pause_source, gn_harvest.resume_source, gn_harvest.drop_source, gn_harvest.accept_columns, gn_harvest.check_source,
+        gn_harvest.pause_source, gn_harvest.resume_source, gn_harvest.drop_source, gn_harvest.accept_columns, gn_harvest.check_source, gn_harvest.plan,
         gn_harvest.run, gn_harvest.run_all, gn_harvest.retry_rejected, gn_harvest.discard_rejected,
         gn_harvest.cancel, gn_harvest.is_running, gn_harvest.wait_for,
         gn_harvest.map_value, gn_harvest.unmap_value, gn_harvest.map_field,
         gn_harvest.map_dataset, gn_harvest.unmap_dataset,
         gn_harvest.target_columns, gn_harvest.field_columns, gn_harvest.mappable_columns, gn_harvest.rejection_reasons TO %I', role);
+    -- adopt_gn2pg reads as its caller: what it is made of is the caller's to call.
+    EXECUTE format('GRANT EXECUTE ON FUNCTION gn_harvest.adopt_gn2pg, gn_harvest.hide_statement, gn_harvest.check_gn2pg, gn_harvest.gn2pg_layout,
+        gn_harvest.gn2pg_parameters, gn_harvest.gn2pg_filters, gn_harvest.gn2pg_names, gn_harvest.gn2pg_sources, gn_harvest.gn2pg_page,
+        gn_harvest.gn2pg_watermark, gn_harvest.gn2pg_next_step, gn_harvest.gn2pg_known, gn_harvest.check_gn2pg_known,
+        gn_harvest.connect_gn2pg, gn_harvest.take_gn2pg, gn_harvest.begin_gn2pg, gn_harvest.take_gn2pg_rows, gn_harvest.end_gn2pg TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.grant_operator(name) IS 'Lets a role connect sources, run and manage those that it owns, and read the views of them. Its runs write with its own rights: grant it what the target needs.';

@@ -19,7 +19,7 @@ CREATE UNIQUE INDEX harvested_source_key_idx ON gn_harvest.harvested (source_id,
 CREATE INDEX harvested_uuid_idx ON gn_harvest.harvested (uuid);
 -- Deletions know the row of the target only.
 CREATE INDEX harvested_id_synthese_idx ON gn_harvest.harvested (id_synthese) WHERE id_synthese IS NOT NULL;
-COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target, hashes of what was written, the runs that wrote it first and last. A null key: its key now names another record and its own new key has not come yet.';
+COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target, hashes of what was written, the runs that wrote it first and last (0: adopted from GN2PG). A null key: its key now names another record and its own new key has not come yet.';
 
 CREATE TABLE gn_harvest.value_mapping (
     id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

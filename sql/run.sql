@@ -74,6 +74,19 @@ CREATE TABLE gn_harvest.check_result (
 );
 COMMENT ON TABLE gn_harvest.check_result IS 'Answers of check_source, one row a check.';
 
+CREATE TABLE gn_harvest.plan_result (
+    run_id  bigint   NOT NULL REFERENCES gn_harvest.run ON DELETE CASCADE,
+    no      integer  NOT NULL,
+    action  text     NOT NULL,
+    object  text     NOT NULL,
+    records bigint   NOT NULL,
+    reason  text,
+    detail  text,
+    samples jsonb    NOT NULL,
+    PRIMARY KEY (run_id, no)
+);
+COMMENT ON TABLE gn_harvest.plan_result IS 'Answers of plan, one row for each thing that a run would do.';
+
 -- A worker holds a lock of its own on its source as long as it lives: it says which runs are really running.
 CREATE FUNCTION gn_harvest.working_source() RETURNS SETOF integer
 LANGUAGE sql STABLE

@@ -1,4 +1,4 @@
--- run, run_all, retry_rejected, check_source, cancel, is_running, wait_for.
+-- run, run_all, retry_rejected, check_source, plan, cancel, is_running, wait_for.
 -- The work is done by a background worker: these functions start it, wait for it and read what it wrote.
 
 CREATE FUNCTION gn_harvest.run(name text, mode text DEFAULT 'auto', wait boolean DEFAULT true, allow_loss boolean DEFAULT false) RETURNS gn_harvest.run_history
@@ -11,7 +11,7 @@ BEGIN
     RETURN gn_harvest.outcome(gn_harvest.start_worker(wanted.id, mode, gn_harvest.caller(), wait, allow_loss), wait);
 END
 $$;
-COMMENT ON FUNCTION gn_harvest.run(text, text, boolean, boolean) IS 'Harvests a source now, in a background worker. auto: incremental if there is a watermark, else full, and an interrupted full goes on where it stopped. reconcile: full, and what the source no longer has is deleted here. allow_loss lets it delete more than max_loss, once. wait => false returns at once. Returns the run''s row; a run that failed says why there.';
+COMMENT ON FUNCTION gn_harvest.run(text, text, boolean, boolean) IS 'Harvests a source now, in a background worker. auto: incremental if there is a watermark, else full (as after adopt_gn2pg), and an interrupted full goes on where it stopped. reconcile: full, and what the source no longer has is deleted here. allow_loss lets it delete more than max_loss, once. wait => false returns at once. Returns the run''s row; a run that failed says why there.';
 
 CREATE FUNCTION gn_harvest.retry_rejected(name text, wait boolean DEFAULT true) RETURNS gn_harvest.run_history
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -83,6 +83,28 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.check_source(text) IS 'Pre-flight of a source: asks the partner and the target, one row a check (ok, warning, error), and shows a record as it would be written. Writes nothing into the target.';
+
+CREATE FUNCTION gn_harvest.plan(name text, mode text DEFAULT 'auto') RETURNS TABLE (action text, object text, records bigint, reason text, detail text, samples jsonb)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted  gn_harvest.source := gn_harvest.managed_source(name);
+    planned bigint;
+    ended   gn_harvest.run;
+BEGIN
+    PERFORM gn_harvest.check_choice('mode', mode, '{auto,full,incremental,reconcile}');
+    planned := gn_harvest.start_worker(wanted.id, 'plan ' || mode, gn_harvest.caller(), true, false);
+    SELECT * INTO ended FROM gn_harvest.run r WHERE r.id = planned;
+    IF ended.status <> 'succeeded' THEN
+        RAISE EXCEPTION 'the run of source "%" could not be planned: %', name, coalesce(ended.error_message, 'its worker is gone')
+            USING ERRCODE = coalesce(ended.error_sqlstate, '57P02'), DETAIL = coalesce(ended.error_detail, ''), HINT = coalesce(ended.error_hint, '');
+    END IF;
+    RETURN QUERY
+        SELECT p.action, p.object, p.records, p.reason, p.detail, p.samples
+        FROM gn_harvest.plan_result p WHERE p.run_id = planned ORDER BY p.no;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.plan(text, text) IS 'What a run would do now, without doing it: how many observations would be inserted, updated (in which columns), deleted, rejected (why), what would be created or changed of metadata, with examples. Reads the partner like a run. What only triggers and constraints of the target refuse is not foreseen.';
 
 CREATE FUNCTION gn_harvest.managed_run(run_id bigint) RETURNS gn_harvest.run
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -45,7 +45,7 @@ COMMENT ON VIEW gn_harvest.all_run IS 'Every run, checks too, whoever asks. A ru
 CREATE VIEW gn_harvest.run_history WITH (security_barrier) AS
 SELECT h.*
 FROM gn_harvest.all_run h
-WHERE h.mode <> 'check'
+WHERE h.mode NOT IN ('check', 'plan')
   AND (h.source_id IN (SELECT gn_harvest.visible_source(current_user))
        OR h.source_id IS NULL AND gn_harvest.sees_everything(current_user));
 COMMENT ON VIEW gn_harvest.run_history IS 'Every run of the sources that one may see: who started it, how it ended, what it read and wrote.';
@@ -125,7 +125,7 @@ WHERE r.status = 'running'
 COMMENT ON VIEW gn_harvest.run_progress IS 'Runs that are working now, visible to every session as they go on.';
 COMMENT ON COLUMN gn_harvest.run_progress.run IS 'Number of the run: cancel(run) stops it, wait_for(run) waits for it.';
 COMMENT ON COLUMN gn_harvest.run_progress.source IS 'Name of the source.';
-COMMENT ON COLUMN gn_harvest.run_progress.mode IS 'full, incremental, reconcile, retry or drop.';
+COMMENT ON COLUMN gn_harvest.run_progress.mode IS 'full, incremental, reconcile, retry, drop or plan.';
 COMMENT ON COLUMN gn_harvest.run_progress.phase IS 'What it is doing.';
 COMMENT ON COLUMN gn_harvest.run_progress.done IS 'Records treated so far.';
 COMMENT ON COLUMN gn_harvest.run_progress.total IS 'Records that it expects; null while unknown.';
@@ -167,7 +167,7 @@ FROM gn_harvest.source s
 JOIN gn_harvest.source_state st ON st.source_id = s.id
 JOIN gn_harvest.standing g ON g.source_id = s.id
 LEFT JOIN LATERAL (SELECT h.* FROM gn_harvest.all_run h
-                   WHERE h.source_id = s.id AND h.mode <> 'check'
+                   WHERE h.source_id = s.id AND h.mode NOT IN ('check', 'plan')
                    ORDER BY h.run DESC LIMIT 1) last ON true
 WHERE s.id IN (SELECT gn_harvest.visible_source(current_user));
 COMMENT ON VIEW gn_harvest.source_status IS 'One row a source: how it is doing. Words in the language of gn_harvest.language.';

@@ -8,7 +8,7 @@ use crate::error::Failure;
 use crate::geonature::{Credentials, Deletion};
 use crate::harvest::{Session, phase};
 use crate::run::{self, Counts};
-use crate::synthese::Synthese;
+use crate::target::Target;
 use crate::{postgres, probe, record};
 
 /// Rows removed in one transaction.
@@ -190,17 +190,17 @@ pub fn latest<'a>(dates: impl Iterator<Item = &'a str>) -> Option<String> {
 }
 
 /// Deletes what is noted, unless that would be too much of what we hold.
-pub fn apply(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {
+pub fn apply(session: &Session, target: &mut dyn Target) -> Result<(), Failure> {
     let (missing, held) = postgres::transaction(|| figures(session))?;
     if missing == 0 {
         return Ok(());
     }
-    guard(session, missing, held)?;
+    guard(session, missing, held, &session.task.mode)?;
     phase(session, "deleting", None)?;
     let mut refused = 0;
     loop {
         check_for_interrupts!();
-        let (taken, deleted, why) = postgres::transaction(|| delete_some(session, synthese))?;
+        let (taken, deleted, why) = postgres::transaction(|| delete_some(session, target))?;
         refused += taken - deleted;
         if let Some(why) = why {
             postgres::transaction(|| {
@@ -223,7 +223,7 @@ pub fn apply(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> 
 }
 
 /// How many rows would go, and how many we hold. What has come back under another key meanwhile is no longer missing.
-fn figures(session: &Session) -> Result<(i64, i64), Failure> {
+pub fn figures(session: &Session) -> Result<(i64, i64), Failure> {
     Spi::run_with_args(
         "DELETE FROM gn_harvest.missing m
          WHERE m.run_id = $1
@@ -237,7 +237,8 @@ fn figures(session: &Session) -> Result<(i64, i64), Failure> {
         let row = client
             .select(
                 "SELECT (SELECT count(*) FROM gn_harvest.missing WHERE run_id = $1),
-                        (SELECT observations FROM gn_harvest.source_state WHERE source_id = $2)",
+                        coalesce((SELECT observations FROM gn_harvest.source_state WHERE source_id = $2),
+                                 (SELECT count(*) FROM gn_harvest.harvested WHERE source_id = $2 AND id_synthese IS NOT NULL))",
                 Some(1),
                 &[session.task.run_id.into(), session.source.id.into()],
             )?
@@ -249,7 +250,8 @@ fn figures(session: &Session) -> Result<(i64, i64), Failure> {
     })
 }
 
-fn guard(session: &Session, missing: i64, held: i64) -> Result<(), Failure> {
+/// Fails when that would be too much; `mode` is that of the run that was asked for.
+pub fn guard(session: &Session, missing: i64, held: i64, mode: &str) -> Result<(), Failure> {
     let source = &session.source;
     let share = missing as f64 * 100.0 / held.max(1) as f64;
     if session.task.allow_loss || share <= source.max_loss {
@@ -260,14 +262,39 @@ fn guard(session: &Session, missing: i64, held: i64) -> Result<(), Failure> {
         .detail(format!("That is {share:.1} %, and max_loss of the source is {} %. What is new or changed has been written.", source.max_loss))
         .hint(format!(
             "Ask the partner. If it is right: SELECT gn_harvest.run('{name}', '{}', allow_loss => true); lets it pass once, alter_source('{name}', max_loss => ...) moves the limit.",
-            session.task.mode
+            mode
         )))
+}
+
+/// Some of what is noted, by key and row.
+pub fn examples(session: &Session, most: i64) -> Result<Vec<(Option<String>, i64)>, Failure> {
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT h.source_key, m.id_synthese FROM gn_harvest.missing m
+             LEFT JOIN gn_harvest.harvested h ON h.source_id = $2 AND h.id_synthese = m.id_synthese
+             WHERE m.run_id = $1 LIMIT $3",
+            None,
+            &[
+                session.task.run_id.into(),
+                session.source.id.into(),
+                most.into(),
+            ],
+        )?;
+        let mut examples = Vec::with_capacity(rows.len());
+        for row in rows {
+            examples.push((
+                row.get::<String>(1)?,
+                row.get::<i64>(2)?.unwrap_or_default(),
+            ));
+        }
+        Ok(examples)
+    })
 }
 
 /// Deletes a batch in the target and in the lineage; how many were taken, how many went, and why one did not.
 fn delete_some(
     session: &Session,
-    synthese: &mut Synthese,
+    target: &mut dyn Target,
 ) -> Result<(i64, i64, Option<String>), Failure> {
     let run_id = session.task.run_id;
     let ids = Spi::get_one_with_args::<Vec<i64>>(
@@ -281,7 +308,7 @@ fn delete_some(
     if ids.is_empty() {
         return Ok((0, 0, None));
     }
-    let (deleted, why) = synthese.delete(&ids)?;
+    let (deleted, why) = target.delete(&ids)?;
     let counts = Counts {
         deleted: deleted as i64,
         ..Counts::default()

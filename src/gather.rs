@@ -11,9 +11,9 @@ use crate::error::Failure;
 use crate::fetch::{Event, Fetcher, KeyRange, Part, Request};
 use crate::harvest::{Session, within_hours};
 use crate::reading::Reading;
-use crate::record::{self, Batch};
+use crate::record::Batch;
 use crate::run::{self, Counts};
-use crate::synthese::{Parsed, Synthese};
+use crate::target::{self, Parsed, Target};
 use crate::{postgres, probe, settings};
 
 /// How long threads may take to end before they are left behind.
@@ -62,12 +62,12 @@ impl Seen {
 pub fn read_until_still(
     session: &Session,
     reading: &Reading,
-    synthese: &mut Synthese,
+    target: &mut dyn Target,
 ) -> Result<(Seen, usize), Failure> {
     let mut before = mark(session, reading)?;
     let mut passes = 1;
     loop {
-        let mut seen = read(session, reading, synthese)?;
+        let mut seen = read(session, reading, target)?;
         let after = mark(session, reading)?;
         let counted_same =
             !seen.moved() && (after.total, after.counted) == (before.total, before.counted);
@@ -97,7 +97,7 @@ fn mark(session: &Session, reading: &Reading) -> Result<probe::Mark, Failure> {
 pub fn read(
     session: &Session,
     reading: &Reading,
-    synthese: &mut Synthese,
+    target: &mut dyn Target,
 ) -> Result<Seen, Failure> {
     let source = &session.source;
     let mut request = Request::new(source.export_id, reading.order.clone());
@@ -106,9 +106,10 @@ pub fn read(
     request.connections = source.connections;
     request.queue = source.connections;
     request.uncapped = source.uncapped_pages;
-    let (layout, lengths) = (reading.layout.clone(), synthese.lengths());
+    let (layout, reader) = (reading.layout.clone(), target.reader());
     let parse = Arc::new(move |page: &crate::geonature::Page| {
-        let batch = record::parse_page(page.items(), &layout, &lengths);
+        let parsed = target::parse(&reader, &layout, page.items());
+        let batch = &parsed.batch;
         let keys = KeyRange::of(
             batch
                 .records
@@ -121,19 +122,13 @@ pub fn read(
             last: keys.last.max(batch.last_key),
             ..keys
         };
-        (
-            Parsed {
-                items: page.items().map(str::to_owned).collect(),
-                batch,
-            },
-            keys,
-        )
+        (parsed, keys)
     });
     let fetcher = Fetcher::start(session.client.clone(), request, parse, postgres::spawn)?;
     let mut writer = Writer {
         session,
         reading,
-        synthese,
+        target,
         parts: Vec::new(),
         rows: 0,
         seen: Seen::default(),
@@ -147,7 +142,7 @@ pub fn read(
 struct Writer<'a> {
     session: &'a Session<'a>,
     reading: &'a Reading,
-    synthese: &'a mut Synthese,
+    target: &'a mut dyn Target,
     parts: Vec<Part<Parsed>>,
     rows: usize,
     seen: Seen,
@@ -243,7 +238,7 @@ impl Writer<'_> {
                 hidden: hidden as i64,
                 ..Counts::default()
             };
-            self.synthese.write(pages, &mut counts)?;
+            self.target.write(pages, &mut counts)?;
             if !reads.is_empty() {
                 deletion::note_missing(self.session, &reads)?;
             }

@@ -10,14 +10,15 @@ use crate::deletion::{self, Means};
 use crate::error::Failure;
 use crate::fetch::Order;
 use crate::gather::{self, Seen};
-use crate::geonature::{Client, Stop, Traffic};
+use crate::geonature::{Client, Deletion, Stop, Traffic};
 use crate::reading::{self, Reading};
 use crate::run;
 use crate::schedule::Hours;
 use crate::source::Source;
 use crate::synthese::{self, Synthese};
+use crate::target::Target;
 use crate::worker::Task;
-use crate::{check, clock, postgres, probe, retry, settings, upkeep};
+use crate::{check, clock, plan, postgres, probe, retry, settings, upkeep};
 
 /// What a worker has in hand.
 pub struct Session<'a> {
@@ -85,9 +86,12 @@ fn begin_and_do(
         "check" => check::run(&session),
         "retry" => retry::run(&session),
         "drop" => drop_data(&session),
-        _ => {
-            postgres::transaction(|| within_hours(&session.source)).and_then(|()| harvest(&session))
-        }
+        _ => postgres::transaction(|| within_hours(&session.source)).and_then(|()| {
+            match task.planned() {
+                Some(mode) => plan::run(session, mode),
+                None => harvest(&session),
+            }
+        }),
     };
     stop.set();
     result
@@ -136,14 +140,23 @@ fn harvest(session: &Session) -> Result<(), Failure> {
         )
     })?;
     upkeep::begin(session, &mut synthese)?;
-    phase(session, "harvesting", None)?;
-    let (seen, passes) = match reading.order {
-        Order::Windows { .. } => (gather::read(session, &reading, &mut synthese)?, 1),
-        Order::Pages { .. } => gather::read_until_still(session, &reading, &mut synthese)?,
-    };
+    let (seen, passes) = read(session, &reading, &mut synthese)?;
     upkeep::finish(session, &reading, &mut synthese)?;
     let deletion_watermark = delete(session, &reading, &seen, &mut synthese)?;
     postgres::transaction(|| conclude(session, &reading, &seen, passes, deletion_watermark))
+}
+
+/// Reads the records and writes them; how often it took to read them all.
+pub fn read(
+    session: &Session,
+    reading: &Reading,
+    target: &mut dyn Target,
+) -> Result<(Seen, usize), Failure> {
+    phase(session, "harvesting", None)?;
+    match reading.order {
+        Order::Windows { .. } => Ok((gather::read(session, reading, target)?, 1)),
+        Order::Pages { .. } => gather::read_until_still(session, reading, target),
+    }
 }
 
 /// Deletes here what the source has deleted; returns from when its log is asked next time.
@@ -151,13 +164,30 @@ fn delete(
     session: &Session,
     reading: &Reading,
     seen: &Seen,
-    synthese: &mut Synthese,
+    target: &mut dyn Target,
 ) -> Result<Option<String>, Failure> {
-    let run_id = session.task.run_id;
     postgres::transaction(|| require_same_source(&session.source))?;
     let before = session.source.deletion_watermark.clone();
+    let Some(deletions) = find_deleted(session, reading, seen)? else {
+        return Ok(before);
+    };
+    deletion::apply(session, target)?;
+    let told = deletions.iter().map(|deletion| deletion.date.as_str());
+    Ok(deletion::latest(
+        told.chain(reading.watermark.as_deref())
+            .chain(before.as_deref()),
+    ))
+}
+
+/// Notes what the source has deleted, with what its log says; none when it tells nothing, or could not be asked.
+pub fn find_deleted(
+    session: &Session,
+    reading: &Reading,
+    seen: &Seen,
+) -> Result<Option<Vec<Deletion>>, Failure> {
+    let run_id = session.task.run_id;
     let deletions = match reading.means {
-        Means::None => return Ok(before),
+        Means::None => return Ok(None),
         Means::Comparison => None,
         Means::Log => deletion::read_log(session)?,
     };
@@ -178,18 +208,10 @@ fn delete(
         }
         (Some(deletions), false) => deletion::note_deleted(session, deletions, &seen.keys),
     })?;
-    if reading.means == Means::Log && deletions.is_none() {
-        return Ok(before);
-    }
-    deletion::apply(session, synthese)?;
-    let told = deletions
-        .iter()
-        .flatten()
-        .map(|deletion| deletion.date.as_str());
-    Ok(deletion::latest(
-        told.chain(reading.watermark.as_deref())
-            .chain(before.as_deref()),
-    ))
+    Ok(match reading.means {
+        Means::Log => deletions,
+        _ => Some(Vec::new()),
+    })
 }
 
 /// Removes what came from the source, and its row in gn_synthese.t_sources.
@@ -229,8 +251,8 @@ fn conclude(
             seen.greatest_total.map(|total| total as i64).into(),
         ],
     )?;
-    if reading.full {
-        say_what_does_not_add_up(session, reading, seen, passes)?;
+    for warning in what_does_not_add_up(session, reading, seen, passes)? {
+        run::warn(run_id, &warning)?;
     }
     if reading.full && !reading.resumed {
         synthese::forget_known(source.id, run_id)?;
@@ -268,19 +290,23 @@ fn require_same_source(source: &Source) -> Result<(), Failure> {
     }
 }
 
-fn say_what_does_not_add_up(
+/// What of a whole reading does not add up, in words.
+pub fn what_does_not_add_up(
     session: &Session,
     reading: &Reading,
     seen: &Seen,
     passes: usize,
-) -> Result<(), Failure> {
-    let run_id = session.task.run_id;
+) -> Result<Vec<String>, Failure> {
+    let mut said = Vec::new();
+    if !reading.full {
+        return Ok(said);
+    }
     let (fetched, repeated, hidden) = Spi::connect(|client| -> Result<(i64, i64, i64), Failure> {
         let row = client
             .select(
                 "SELECT fetched, repeated, hidden FROM gn_harvest.run WHERE id = $1",
                 Some(1),
-                &[run_id.into()],
+                &[session.task.run_id.into()],
             )?
             .first();
         Ok((
@@ -290,26 +316,19 @@ fn say_what_does_not_add_up(
         ))
     })?;
     if hidden > 0 {
-        run::warn(
-            run_id,
-            &format!(
-                "the source counts {hidden} records that it does not serve; a GeoJSON export leaves out those without geometry"
-            ),
-        )?;
+        said.push(format!(
+            "the source counts {hidden} records that it does not serve; a GeoJSON export leaves out those without geometry"
+        ));
     }
     if repeated > 0 {
-        run::warn(
-            run_id,
-            &format!("the export's view gave {repeated} records more than once"),
-        )?;
+        said.push(format!(
+            "the export's view gave {repeated} records more than once"
+        ));
     }
     if passes > 1 {
-        run::warn(
-            run_id,
-            &format!(
-                "the export has no numeric key and changed while it was read: it was read {passes} times"
-            ),
-        )?;
+        said.push(format!(
+            "the export has no numeric key and changed while it was read: it was read {passes} times"
+        ));
     }
     // The announced total is that of the whole export, whatever the source's filters leave of it.
     let least = match reading.filters.is_empty() {
@@ -317,13 +336,10 @@ fn say_what_does_not_add_up(
         false => 0,
     };
     if !reading.resumed && passes == 1 && fetched + hidden < least {
-        run::warn(
-            run_id,
-            &format!(
-                "the source announces {least} records and gave {}",
-                fetched + hidden
-            ),
-        )?;
+        said.push(format!(
+            "the source announces {least} records and gave {}",
+            fetched + hidden
+        ));
     }
-    Ok(())
+    Ok(said)
 }

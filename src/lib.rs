@@ -12,6 +12,7 @@ mod gather;
 mod harvest;
 mod home;
 mod launcher;
+mod plan;
 mod postgres;
 mod probe;
 mod reading;
@@ -21,6 +22,7 @@ mod scheduler;
 mod settings;
 mod source;
 mod synthese;
+mod target;
 mod upkeep;
 mod visitor;
 mod worker;
@@ -109,6 +111,11 @@ extension_sql_file!(
     requires = ["views", "run_functions"]
 );
 extension_sql_file!(
+    "../sql/gn2pg.sql",
+    name = "gn2pg",
+    requires = ["source_api", "run_api"]
+);
+extension_sql_file!(
     "../sql/grants.sql",
     name = "grants",
     requires = [
@@ -116,7 +123,8 @@ extension_sql_file!(
         "mapping_api",
         "metadata_api",
         "rejected_api",
-        "run_api"
+        "run_api",
+        "gn2pg"
     ],
     finalize
 );

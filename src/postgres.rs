@@ -66,9 +66,23 @@ pub fn transaction<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Fa
 
 /// Runs `work` in a transaction of its own that is rolled back whatever comes of it.
 pub fn rehearsal<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
-    let mut outcome = None;
-    let ended: Result<(), Failure> = transaction(|| {
-        outcome = Some(work()?);
+    undone(work, |work| transaction(work))
+}
+
+/// The same in a subtransaction.
+pub fn subrehearsal<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
+    undone(work, |work| subtransaction(work))
+}
+
+fn undone<R>(
+    work: impl FnOnce() -> Result<R, Failure>,
+    run: impl FnOnce(&mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure>,
+) -> Result<R, Failure> {
+    let (mut outcome, mut work) = (None, Some(work));
+    let ended = run(&mut || {
+        if let Some(work) = work.take() {
+            outcome = Some(work()?);
+        }
         Err(Failure::new("00000", "rehearsed"))
     });
     match (outcome, ended) {

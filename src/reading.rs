@@ -76,7 +76,8 @@ fn decide_mode(session: &Session, fingerprint: &str) -> Result<Mode, Failure> {
         let unfinished_mode = unfinished
             .as_ref()
             .map(|unfinished| unfinished.mode.clone());
-        let mode = match session.task.mode.as_str() {
+        let planned = session.task.planned();
+        let mode = match planned.unwrap_or(&session.task.mode) {
             "incremental" if source.watermark.is_none() => {
                 return Err(Failure::new(
                     "55000",
@@ -87,20 +88,25 @@ fn decide_mode(session: &Session, fingerprint: &str) -> Result<Mode, Failure> {
             }
             "auto" => match unfinished_mode {
                 Some(mode) => mode,
-                None if source.watermark.is_none() => "full".to_owned(),
+                // Rows that were adopted have yet to be compared, whatever is known of their dates.
+                None if source.watermark.is_none() || source.last_full_at.is_none() => {
+                    "full".to_owned()
+                }
                 None => "incremental".to_owned(),
             },
             asked => asked.to_owned(),
         };
-        let fingerprint = (mode != "incremental").then_some(fingerprint);
-        Spi::run_with_args(
-            "UPDATE gn_harvest.run SET mode = $2, settings = $3 WHERE id = $1",
-            &[
-                session.task.run_id.into(),
-                mode.as_str().into(),
-                fingerprint.into(),
-            ],
-        )?;
+        if planned.is_none() {
+            let fingerprint = (mode != "incremental").then_some(fingerprint);
+            Spi::run_with_args(
+                "UPDATE gn_harvest.run SET mode = $2, settings = $3 WHERE id = $1",
+                &[
+                    session.task.run_id.into(),
+                    mode.as_str().into(),
+                    fingerprint.into(),
+                ],
+            )?;
+        }
         Ok(match mode.as_str() {
             "incremental" => Mode::Incremental,
             mode => Mode::Full {
@@ -146,7 +152,11 @@ fn prepare_full(
     announce(session, expected, None, watermark.as_deref())?;
     let order = match (numeric, unfinished) {
         (Some(key), Some(unfinished)) => {
-            postgres::transaction(|| run::take_over(session.task.run_id, &unfinished))?;
+            let run_id = session.task.run_id;
+            postgres::transaction(|| match session.task.planned() {
+                None => run::take_over(run_id, &unfinished),
+                Some(_) => run::borrow(run_id, &unfinished),
+            })?;
             Order::Windows {
                 key,
                 width: Some(i64::from(source.page_size)),
@@ -179,12 +189,20 @@ fn prepare_full(
 
 /// Page numbers mean nothing to a later run: nothing of this one can be taken up.
 fn cut_pages(session: &Session) -> Result<(), Failure> {
-    run::forget_slices(session.source.id)?;
+    begin_anew(session)?;
     Spi::run_with_args(
         "UPDATE gn_harvest.run SET settings = NULL WHERE id = $1",
         &[session.task.run_id.into()],
     )?;
     run::cut(session.task.run_id, ALL_PAGES.0, ALL_PAGES.1, 1)
+}
+
+/// What an unfinished run has left is moot; a plan does not touch it.
+fn begin_anew(session: &Session) -> Result<(), Failure> {
+    match session.task.planned() {
+        None => run::forget_slices(session.source.id),
+        Some(_) => Ok(()),
+    }
 }
 
 fn empty_export(source: &Source) -> Failure {
@@ -206,7 +224,7 @@ fn cut_keys(session: &Session, layout: &Layout, total: Option<i64>) -> Result<i6
     let total = total.unwrap_or(0).max(1);
     let slices = (total / (page * PAGES_PER_SLICE) + 1).min(MAX_SLICES);
     postgres::transaction(|| {
-        run::forget_slices(source.id)?;
+        begin_anew(session)?;
         run::cut(session.task.run_id, least, greatest, slices)
     })?;
     Ok((((greatest - least) / total).saturating_add(1))
@@ -294,32 +312,39 @@ fn announce(
 
 /// Remembers the export's columns; what changed is said.
 pub fn contract(session: &Session, layout: &Layout) -> Result<(), Failure> {
+    if let Some(warning) = changed_columns(session, layout)? {
+        run::warn(session.task.run_id, &warning)?;
+    }
+    Spi::run_with_args(
+        "UPDATE gn_harvest.source_state SET export_columns = $2 WHERE source_id = $1 AND export_columns IS DISTINCT FROM $2",
+        &[session.source.id.into(), layout.export_columns().into()],
+    )?;
+    Ok(())
+}
+
+/// What is to be said of a change of the export's columns; fails where they may not change.
+pub fn changed_columns(session: &Session, layout: &Layout) -> Result<Option<String>, Failure> {
     let names = layout.export_columns();
-    if let Some(changes) = session
+    let Some(changes) = session
         .source
         .export_columns
         .as_ref()
         .and_then(|before| difference(before, &names))
-    {
-        match session.source.contract {
-            Contract::Evolve => {}
-            Contract::Warn => run::warn(
-                session.task.run_id,
-                &format!("the columns of the export have changed: {changes}"),
-            )?,
-            Contract::Freeze => {
-                let name = session.source.name.replace('\'', "''");
-                return Err(Failure::new("42703", "the columns of the export have changed")
-                    .detail(format!("{changes}."))
-                    .hint(format!("Ask the partner. SELECT gn_harvest.accept_columns('{name}'); agrees to them.")));
-            }
+    else {
+        return Ok(None);
+    };
+    match session.source.contract {
+        Contract::Evolve => Ok(None),
+        Contract::Warn => Ok(Some(format!(
+            "the columns of the export have changed: {changes}"
+        ))),
+        Contract::Freeze => {
+            let name = session.source.name.replace('\'', "''");
+            Err(Failure::new("42703", "the columns of the export have changed")
+                .detail(format!("{changes}."))
+                .hint(format!("Ask the partner. SELECT gn_harvest.accept_columns('{name}'); agrees to them.")))
         }
     }
-    Spi::run_with_args(
-        "UPDATE gn_harvest.source_state SET export_columns = $2 WHERE source_id = $1 AND export_columns IS DISTINCT FROM $2",
-        &[session.source.id.into(), names.into()],
-    )?;
-    Ok(())
 }
 
 /// What has gone and what is new, in words; none when nothing is.

@@ -8,8 +8,9 @@ use crate::mapping::{self, FieldMapping};
 use crate::record::Reason;
 use crate::run::{self, Counts};
 use crate::source::MetadataMode;
-use crate::synthese::{self, Parsed, Synthese};
-use crate::{postgres, probe, record, settings};
+use crate::synthese::{self, Synthese};
+use crate::target::{self, Parsed, Target};
+use crate::{postgres, probe, settings};
 
 /// Tries each dead letter that waits once more.
 pub fn run(session: &Session) -> Result<(), Failure> {
@@ -39,7 +40,7 @@ enum Which {
 }
 
 /// Tries, at the end of a run, the dead letters that wait for a dataset that is here now.
-pub fn run_resolvable(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {
+pub fn run_resolvable(session: &Session, target: &mut dyn Target) -> Result<(), Failure> {
     let source = &session.source;
     let samples = postgres::transaction(|| waiting_for_datasets(source.id, session.task.run_id))?;
     if samples.is_empty() {
@@ -52,10 +53,8 @@ pub fn run_resolvable(session: &Session, synthese: &mut Synthese) -> Result<(), 
         let (items, values): (Vec<String>, Vec<String>) = samples.into_iter().unzip();
         let texts = items.iter().map(String::as_str);
         let mut here = Vec::new();
-        for page in parse(session, &mappings, synthese, texts)? {
-            here.extend(postgres::transaction(|| {
-                synthese.datasets_here(page.batch)
-            })?);
+        for page in parse(session, &mappings, target, texts)? {
+            here.extend(postgres::transaction(|| target.datasets_here(page.batch))?);
         }
         Which::Datasets(values.into_iter().filter(|v| here.contains(v)).collect())
     };
@@ -63,14 +62,14 @@ pub fn run_resolvable(session: &Session, synthese: &mut Synthese) -> Result<(), 
         Which::Datasets(values) if values.is_empty() => Ok(()),
         which => {
             phase(session, "retrying", None)?;
-            replay(session, synthese, &mappings, which)
+            replay(session, target, &mappings, which)
         }
     }
 }
 
 fn replay(
     session: &Session,
-    synthese: &mut Synthese,
+    target: &mut dyn Target,
     mappings: &[FieldMapping],
     which: &Which,
 ) -> Result<(), Failure> {
@@ -81,7 +80,7 @@ fn replay(
             letters(session.source.id, session.task.run_id, after, which)
         })?;
         let Some(last) = letters.last() else {
-            synthese.replayed = None;
+            target.replaying(None);
             return Ok(());
         };
         after = last.id;
@@ -94,14 +93,14 @@ fn replay(
                 .iter()
                 .filter(|letter| letter.duplicate == reason)
                 .map(|letter| letter.payload.as_str());
-            let pages = parse(session, mappings, synthese, again)?;
+            let pages = parse(session, mappings, target, again)?;
             if pages.is_empty() {
                 continue;
             }
-            synthese.replayed = reason;
+            target.replaying(reason);
             postgres::transaction(|| {
                 let mut counts = Counts::default();
-                synthese.write(pages, &mut counts)?;
+                target.write(pages, &mut counts)?;
                 counts.pages = 0;
                 run::add(session.task.run_id, &counts, None)
             })?;
@@ -121,7 +120,7 @@ struct Letter {
 fn parse<'l>(
     session: &Session,
     mappings: &[FieldMapping],
-    synthese: &Synthese,
+    target: &dyn Target,
     letters: impl Iterator<Item = &'l str>,
 ) -> Result<Vec<Parsed>, Failure> {
     let (features, flat): (Vec<&str>, Vec<&str>) = letters.partition(|text| is_feature(text));
@@ -136,9 +135,7 @@ fn parse<'l>(
         names.sort_unstable();
         names.dedup();
         let layout = probe::layout_of(&session.source, mappings, &names, &texts, geojson)?;
-        let batch = record::parse_page(texts.iter().copied(), &layout, &synthese.lengths());
-        let items = texts.into_iter().map(str::to_owned).collect();
-        pages.push(Parsed { items, batch });
+        pages.push(target::parse(&target.reader(), &layout, texts));
     }
     Ok(pages)
 }

@@ -88,12 +88,13 @@ pub fn exists(run_id: i64) -> Result<bool, Failure> {
     .unwrap_or(false))
 }
 
-/// Takes the source for this worker, settles the ticks that it was started for, closes runs of it that died, and writes the run's row.
-/// False when another worker has the source, or has done what this one was started for.
+/// Takes the source for this worker, closes runs of it that died, settles the ticks that it was started for, and writes
+/// the run's row. False when another worker has the source, or has done what this one was started for.
 pub fn begin(task: &Task, source: &str) -> Result<bool, Failure> {
-    if task.is_check() {
-        forget_old_checks(task.source_id)?;
-    } else {
+    if task.is_check() || task.planned().is_some() {
+        forget_old_answers(task.source_id)?;
+    }
+    if !task.is_check() {
         let table = Spi::get_one::<pg_sys::Oid>("SELECT 'gn_harvest.source'::regclass::oid")?
             .unwrap_or(pg_sys::Oid::INVALID);
         if !postgres::lock_source(table, task.source_id) {
@@ -110,7 +111,7 @@ pub fn begin(task: &Task, source: &str) -> Result<bool, Failure> {
             task.run_id.into(),
             task.source_id.into(),
             source.into(),
-            task.mode.as_str().into(),
+            task.kind().into(),
             task.started_by.as_str().into(),
             task.allow_loss.into(),
         ],
@@ -175,13 +176,17 @@ fn close_orphans(source_id: Option<i32>) -> Result<(), Failure> {
                     ELSE source_id = $1 END",
         &[source_id.into()],
     )?;
+    Spi::run_with_args(
+        "DELETE FROM gn_harvest.seen s USING gn_harvest.run r WHERE r.id = s.run_id AND r.source_id = $1",
+        &[source_id.into()],
+    )?;
     Ok(())
 }
 
 /// Answers that nobody will read any more.
-fn forget_old_checks(source_id: i32) -> Result<(), Failure> {
+fn forget_old_answers(source_id: i32) -> Result<(), Failure> {
     Spi::run_with_args(
-        "DELETE FROM gn_harvest.run WHERE source_id = $1 AND mode = 'check' AND created_at < now() - interval '1 hour'",
+        "DELETE FROM gn_harvest.run WHERE source_id = $1 AND mode IN ('check', 'plan') AND status <> 'running' AND created_at < now() - interval '1 hour'",
         &[source_id.into()],
     )?;
     Ok(())
@@ -261,6 +266,32 @@ pub fn warn(run_id: i64, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a run has warned of so far.
+pub fn warnings(run_id: i64) -> Result<Vec<String>, Failure> {
+    let warnings = Spi::get_one_with_args::<Vec<String>>(
+        "SELECT warnings FROM gn_harvest.run WHERE id = $1",
+        &[run_id.into()],
+    )?;
+    Ok(warnings.unwrap_or_default())
+}
+
+/// How many records a run has read, and how many of them were as they are here.
+pub fn fetched(run_id: i64) -> Result<(i64, i64), Failure> {
+    Spi::connect(|client| {
+        let row = client
+            .select(
+                "SELECT fetched, unchanged FROM gn_harvest.run WHERE id = $1",
+                Some(1),
+                &[run_id.into()],
+            )?
+            .first();
+        Ok((
+            row.get::<i64>(1)?.unwrap_or(0),
+            row.get::<i64>(2)?.unwrap_or(0),
+        ))
+    })
+}
+
 /// Writes how a run ended, and what that means for its source.
 pub fn end(
     task: &Task,
@@ -300,7 +331,7 @@ pub fn end(
             failure.and_then(|f| f.hint.clone()).into(),
         ],
     )?;
-    if task.is_check() || task.mode == "retry" || task.mode == "drop" {
+    if matches!(task.kind(), "check" | "plan" | "retry" | "drop") {
         return Ok(());
     }
     match status {
@@ -390,6 +421,33 @@ pub fn take_over(run_id: i64, unfinished: &Unfinished) -> Result<(), Failure> {
             unfinished.watermark.clone().into(),
         ],
     )?;
+    Ok(())
+}
+
+/// Copies what an unfinished run has left to read, for a plan of the run that will go on with it.
+pub fn borrow(run_id: i64, unfinished: &Unfinished) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "INSERT INTO gn_harvest.slice (run_id, no, whole, done, cut_by)
+         SELECT $1, no, whole, done, cut_by FROM gn_harvest.slice WHERE run_id = $2",
+        &[run_id.into(), unfinished.run_id.into()],
+    )?;
+    Spi::run_with_args(
+        "INSERT INTO gn_harvest.missing (run_id, id_synthese, key_number, source_key)
+         SELECT $1, id_synthese, key_number, source_key FROM gn_harvest.missing WHERE run_id = $2",
+        &[run_id.into(), unfinished.run_id.into()],
+    )?;
+    Ok(())
+}
+
+/// Forgets what a plan has read and found missing.
+pub fn forget_plan(run_id: i64) -> Result<(), Failure> {
+    for statement in [
+        "DELETE FROM gn_harvest.slice WHERE run_id = $1",
+        "DELETE FROM gn_harvest.missing WHERE run_id = $1",
+        "DELETE FROM gn_harvest.seen WHERE run_id = $1",
+    ] {
+        Spi::run_with_args(statement, &[run_id.into()])?;
+    }
     Ok(())
 }
 

@@ -42,6 +42,8 @@ pub struct Source {
     pub watermark: Option<String>,
     pub watermark_column: Option<String>,
     pub deletion_watermark: Option<String>,
+    /// End of its last full run; none after an adoption, whatever the watermark.
+    pub last_full_at: Option<String>,
     pub export_columns: Option<Vec<String>>,
     pub column_formats: std::collections::HashMap<String, Format>,
     login: Option<String>,

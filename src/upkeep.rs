@@ -11,28 +11,33 @@ use crate::error::Failure;
 use crate::geonature::PageQuery;
 use crate::harvest::{Session, phase};
 use crate::reading::Reading;
+use crate::record::Batch;
 use crate::run;
-use crate::source::MetadataMode;
+use crate::source::{MetadataMode, Source};
 use crate::synthese::{Metadata, Synthese, Unseen};
-use crate::{postgres, probe, record, retry};
+use crate::target::{Reader, Target};
+use crate::{postgres, probe, retry};
 
 /// Datasets that a run asks for at its end.
-const LOOKED_AT: i64 = 25;
+pub const LOOKED_AT: i64 = 25;
 /// Rows that the usual views make of one record: one for each protocol.
 const ROWS_OF_A_RECORD: u32 = 10;
 
 /// Before the records are read.
 pub fn begin(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {
     move_observations(session, synthese)?;
-    let Some(export) = session.source.metadata_export_id else {
+    let Some(export) = metadata_export(&session.source) else {
         return Ok(());
     };
-    if session.source.metadata_mode == MetadataMode::SingleDataset {
-        return Ok(());
-    }
     let metadata = read_export(session, export)?;
     synthese.set_embedded_aside();
     postgres::transaction(|| synthese.describe(metadata))
+}
+
+/// The separate metadata export that is read.
+pub fn metadata_export(source: &Source) -> Option<i32> {
+    let single = source.metadata_mode == MetadataMode::SingleDataset;
+    source.metadata_export_id.filter(|_| !single)
 }
 
 /// When the records have been read and written.
@@ -41,14 +46,18 @@ pub fn finish(
     reading: &Reading,
     synthese: &mut Synthese,
 ) -> Result<(), Failure> {
-    let source = &session.source;
-    let whole = reading.full && !reading.resumed;
-    if source.metadata_mode == MetadataMode::Full && source.metadata_export_id.is_none() && !whole {
+    if looks_at_unseen(&session.source, reading) {
         look_at_unseen(session, reading, synthese)?;
     }
     postgres::transaction(|| synthese.write_heard())?;
     retry::run_resolvable(session, synthese)?;
     postgres::transaction(|| synthese.tell_closed())
+}
+
+/// Whether metadata may have changed without this reading having met it.
+pub fn looks_at_unseen(source: &Source, reading: &Reading) -> bool {
+    let whole = reading.full && !reading.resumed;
+    source.metadata_mode == MetadataMode::Full && source.metadata_export_id.is_none() && !whole
 }
 
 fn move_observations(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {
@@ -78,7 +87,7 @@ fn move_observations(session: &Session, synthese: &mut Synthese) -> Result<(), F
 }
 
 /// The whole of a metadata export.
-fn read_export(session: &Session, export: i32) -> Result<Metadata, Failure> {
+pub fn read_export(session: &Session, export: i32) -> Result<Metadata, Failure> {
     phase(session, "reading the metadata export", None)?;
     let source = &session.source;
     let mut metadata = Metadata::default();
@@ -146,32 +155,66 @@ fn look_at_unseen(
     synthese: &mut Synthese,
 ) -> Result<(), Failure> {
     let unseen = postgres::transaction(|| synthese.unseen(LOOKED_AT))?;
+    let warning = ask_for_samples(
+        session,
+        reading,
+        &synthese.reader(),
+        &unseen,
+        &mut |dataset, batch| {
+            let found = leads_to(&batch, dataset);
+            postgres::transaction(|| {
+                synthese.hear_page(batch)?;
+                match found {
+                    true => Ok(()),
+                    false => synthese.replace_sample(dataset),
+                }
+            })
+        },
+    )?;
+    warning.map_or(Ok(()), |text| {
+        postgres::transaction(|| run::warn(session.task.run_id, &text))
+    })
+}
+
+fn leads_to(batch: &Batch, dataset: &Unseen) -> bool {
+    let mut references = batch.datasets.iter();
+    references.any(|reference| reference.uuid == Some(dataset.uuid))
+}
+
+/// Asks for the sample record of some datasets and gives each answer to `heard`. Returns why it had to stop, if it had.
+pub fn ask_for_samples(
+    session: &Session,
+    reading: &Reading,
+    reader: &Reader,
+    unseen: &[Unseen],
+    heard: &mut dyn FnMut(&Unseen, Batch) -> Result<(), Failure>,
+) -> Result<Option<String>, Failure> {
     let (Some(key), false) = (&reading.layout.key, unseen.is_empty()) else {
-        return Ok(());
+        return Ok(None);
     };
     phase(session, "looking at datasets", None)?;
-    for dataset in &unseen {
-        if let Err(failure) = look_at(session, reading, synthese, key, dataset) {
+    for dataset in unseen {
+        let asked = ask_for_sample(session, reading, reader, key, dataset);
+        if let Err(failure) = asked.and_then(|batch| heard(dataset, batch)) {
             if failure.is_cancel() {
                 return Err(failure);
             }
-            let text = format!(
+            return Ok(Some(format!(
                 "whether datasets have changed could not be asked for: {}",
                 failure.message
-            );
-            return postgres::transaction(|| run::warn(session.task.run_id, &text));
+            )));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
-fn look_at(
+fn ask_for_sample(
     session: &Session,
     reading: &Reading,
-    synthese: &mut Synthese,
+    reader: &Reader,
     key: &str,
     dataset: &Unseen,
-) -> Result<(), Failure> {
+) -> Result<Batch, Failure> {
     let mut filters = session.source.filters();
     filters.push((key.to_owned(), dataset.sample_key.clone()));
     let query = PageQuery {
@@ -180,16 +223,6 @@ fn look_at(
         ..PageQuery::default()
     };
     let page = probe::page(&session.client, session.source.export_id, query)?;
-    let batch = record::parse_page(page.items(), &reading.layout, &synthese.lengths());
-    let found = batch
-        .datasets
-        .iter()
-        .any(|reference| reference.uuid == Some(dataset.uuid));
-    postgres::transaction(|| {
-        synthese.hear_page(batch)?;
-        match found {
-            true => Ok(()),
-            false => synthese.replace_sample(dataset),
-        }
-    })
+    let items: Vec<&str> = page.items().collect();
+    Ok(reader(&items, &reading.layout))
 }

@@ -23,7 +23,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 pub struct Task {
     pub run_id: i64,
     pub source_id: i32,
-    /// 'auto', 'full', 'incremental', 'reconcile', 'retry' or 'check'.
+    /// 'auto', 'full', 'incremental', 'reconcile', 'retry', 'drop' or 'check'; 'plan' and one of the first four.
     pub mode: String,
     pub started_by: String,
     /// Lets the run delete more than the source's max_loss.
@@ -82,6 +82,16 @@ impl Task {
 
     pub fn is_check(&self) -> bool {
         self.mode == "check"
+    }
+
+    /// The mode of the run that is planned, if this only plans one.
+    pub fn planned(&self) -> Option<&str> {
+        self.mode.strip_prefix("plan ")
+    }
+
+    /// What it does, in the history.
+    pub fn kind(&self) -> &str {
+        self.planned().map_or(self.mode.as_str(), |_| "plan")
     }
 }
 

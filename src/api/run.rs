@@ -41,7 +41,7 @@ fn start(
         .hint("COMMIT first, then call it again."));
     }
     if mode != "check" {
-        if !ready.enabled && mode != "drop" {
+        if !ready.enabled && mode != "drop" && !mode.starts_with("plan ") {
             return Err(
                 Failure::new("55000", format!("source \"{}\" is paused", ready.name))
                     .detail(ready.paused_reason.unwrap_or_default())

@@ -95,6 +95,7 @@ fn rejection_reasons() -> Vec<String> {
 fn hide_statement(function: &str) {
     postgres::hide_statement(match function {
         "add_source" => c"SELECT gn_harvest.add_source(***)",
+        "adopt_gn2pg" => c"SELECT gn_harvest.adopt_gn2pg(***)",
         _ => c"SELECT gn_harvest.set_credentials(***)",
     });
 }

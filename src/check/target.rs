@@ -9,10 +9,10 @@ use crate::error::Failure;
 use crate::geonature::Page;
 use crate::harvest::Session;
 use crate::mapping::Layout;
-use crate::record;
 use crate::run::Counts;
 use crate::source::Format;
-use crate::synthese::{Parsed, Synthese};
+use crate::synthese::Synthese;
+use crate::target::{self, Target};
 use crate::{postgres, probe, settings};
 
 /// The target alone, when the partner gave nothing to try it with.
@@ -70,11 +70,7 @@ pub(super) fn try_out(
             session.owner,
             session.search_path,
         )?;
-        let batch = record::parse_page(page.items(), &layout, &synthese.lengths());
-        let pages = vec![Parsed {
-            items: page.items().map(str::to_owned).collect(),
-            batch,
-        }];
+        let pages = vec![target::parse(&synthese.reader(), &layout, page.items())];
         let mut counts = Counts::default();
         synthese.write(pages, &mut counts)?;
         let formats = synthese.formats();

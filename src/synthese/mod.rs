@@ -1,6 +1,7 @@
 //! A batch of records into gn_synthese: resolve, recognise, write what changed, keep lineage and dead letters.
 //! All of it in the caller's transaction; the target is read and written as the source's owner.
 
+mod batch;
 mod columns;
 mod formats;
 mod gather;
@@ -8,6 +9,8 @@ mod identity;
 mod lineage;
 mod metadata;
 mod place;
+pub mod planned;
+mod planner;
 mod referential;
 mod rejects;
 mod resolve;
@@ -22,26 +25,17 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
-use crate::record::{Batch, Lengths, Reason, Record, Value};
-use crate::run::Counts;
+use crate::record::{Lengths, Reason, Record, Value};
 use crate::source::{MetadataMode, Source};
 use formats::Formats;
-use identity::{Claimant, Decision, Known};
-use lineage::Placed;
 pub use metadata::Metadata;
 pub use metadata::ledger::Unseen;
 use metadata::{Decisions, Heard, Options, Outcome};
+pub use planner::Planner;
 use referential::Referential;
 use rejects::DeadLetter;
 pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished, from_json};
 use resolve::{Observation, Rules, Unknown, ValueMappings};
-use write::Change;
-
-/// A page as it was parsed, with the text of its items.
-pub struct Parsed {
-    pub items: Vec<String>,
-    pub batch: Batch,
-}
 
 /// The target of a run.
 pub struct Synthese {
@@ -64,17 +58,36 @@ pub struct Synthese {
     /// What a run should say, gathered while working as the owner.
     warnings: Vec<String>,
     /// Why the dead letters that are written now were refused before, where that decides what they may replace.
-    pub replayed: Option<Reason>,
+    replayed: Option<Reason>,
 }
 
 impl Synthese {
-    /// Reads what the target is and finds, or makes, the source's row in gn_synthese.t_sources. In a transaction.
+    /// Reads what the target is and finds, or makes, the source's row in gn_synthese.t_sources; takes up the lineage of
+    /// a source of the same name that was dropped. In a transaction.
     pub fn open(
         source: &Source,
         run_id: i64,
         owner: pg_sys::Oid,
         search_path: &str,
     ) -> Result<Self, Failure> {
+        let (synthese, former) = Self::look(source, run_id, owner, search_path)?;
+        if let Some(former) = former {
+            place::take_lineage_over(source.id, former)?;
+        }
+        Spi::run_with_args(
+            "UPDATE gn_harvest.source_state SET id_source = $2 WHERE source_id = $1 AND id_source IS DISTINCT FROM $2",
+            &[source.id.into(), synthese.id_source.into()],
+        )?;
+        Ok(synthese)
+    }
+
+    /// The same without noting anything: with the former source whose lineage it would take up.
+    fn look(
+        source: &Source,
+        run_id: i64,
+        owner: pg_sys::Oid,
+        search_path: &str,
+    ) -> Result<(Self, Option<i32>), Failure> {
         let mappings = value_mappings(source.id)?;
         let priorities = identity::priorities()?;
         let former = place::former_source(&source.name)?;
@@ -91,14 +104,10 @@ impl Synthese {
                     warnings,
                 ))
             })?;
-        if let Some(former) = former.filter(|former| former.id_source == id_source) {
-            place::take_lineage_over(source.id, former.source_id)?;
-        }
-        Spi::run_with_args(
-            "UPDATE gn_harvest.source_state SET id_source = $2 WHERE source_id = $1 AND id_source IS DISTINCT FROM $2",
-            &[source.id.into(), id_source.into()],
-        )?;
-        Ok(Synthese {
+        let former = former
+            .filter(|former| former.id_source == id_source)
+            .map(|former| former.source_id);
+        let synthese = Synthese {
             source_id: source.id,
             run_id,
             owner,
@@ -125,7 +134,8 @@ impl Synthese {
             heard: Heard::default(),
             warnings,
             replayed: None,
-        })
+        };
+        Ok((synthese, former))
     }
 
     pub fn lengths(&self) -> Lengths {
@@ -141,74 +151,6 @@ impl Synthese {
             .filter(|column| self.formats.is_known(column.target))
             .map(|column| (column.target, self.formats.of(column.target)))
             .collect()
-    }
-
-    /// Writes a batch; what it did is added to `counts`.
-    pub fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure> {
-        let (texts, batches): (Vec<Vec<String>>, Vec<Batch>) = pages
-            .into_iter()
-            .map(|page| (page.items, page.batch))
-            .unzip();
-        let (records, items, mut letters, references) = gather::gather(&texts, batches, counts);
-        self.learn_formats(&records)?;
-        self.hear(references, &records)?;
-        let mut unknown = Unknown::new();
-        let (observations, created) = self
-            .as_owner(|synthese| synthese.resolve(records, &items, &mut letters, &mut unknown))?;
-        self.tell(created, counts)?;
-        let sorted = self.sort(observations, &items, &mut letters, counts)?;
-        let (placed, refused) = self.as_owner(|synthese| synthese.write_sorted(&sorted, counts))?;
-        for (item, rejection, sqlstate) in refused {
-            letters.push(DeadLetter {
-                rejection,
-                sqlstate: Some(sqlstate),
-                payload: items[item],
-            });
-        }
-        let placed_items: HashSet<usize> = placed.iter().map(|p| p.observation.item).collect();
-        lineage::record(
-            self.source_id,
-            self.run_id,
-            &placed,
-            sorted.displaced.clone(),
-        )?;
-        self.settle(&sorted, &placed, letters.is_empty())?;
-        let kept = rejects::keep(self.source_id, self.run_id, &letters)?;
-        counts.rejected += kept.waiting;
-        counts.skipped += kept.discarded;
-        self.has_rejects |= !letters.is_empty();
-        rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
-        // Rows that were not this source's before: those inserted, which no update placed, and those adopted; less
-        // those that it counted and that someone had deleted here.
-        let kept = sorted
-            .known
-            .iter()
-            .filter(|(observation, _, adopt)| !adopt && placed_items.contains(&observation.item))
-            .count();
-        let lost = sorted
-            .lost
-            .values()
-            .filter(|item| placed_items.contains(*item))
-            .count();
-        let gained = (placed.len() - kept) as i64 - lost as i64;
-        Spi::run_with_args(
-            "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
-            &[self.source_id.into(), gained.into()],
-        )?;
-        Ok(())
-    }
-
-    /// Deletes rows of this source, in the target and in the lineage. Returns how many went, and why one did not.
-    pub fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {
-        let id_source = self.id_source;
-        let (deleted, refused) = self.as_owner(|_| write::delete(id_source, ids))?;
-        lineage::bury(self.source_id, self.run_id, &deleted)?;
-        Ok((
-            deleted.len(),
-            refused
-                .first()
-                .map(|refused| refused.failure.message.clone()),
-        ))
     }
 
     /// Takes the source's row out of gn_synthese.t_sources, if nothing refers to it any more.
@@ -329,175 +271,6 @@ impl Synthese {
             .collect();
         self.learn_datasets(uuids.into_iter())
     }
-
-    /// Decides what becomes of each observation.
-    fn sort<'i>(
-        &mut self,
-        observations: Vec<Observation>,
-        items: &[&'i str],
-        letters: &mut Vec<DeadLetter<'i>>,
-        counts: &mut Counts,
-    ) -> Result<Sorted, Failure> {
-        let lineage = identity::lineage(self.source_id, &observations)?;
-        let held = self.as_owner(|_| identity::held(&lineage, &observations))?;
-        let mut known = Known::new(self.source_id, lineage, held);
-        let moved = known.moved(&observations, self.source_id);
-        if !moved.is_empty() {
-            let duplicates = rejects::duplicates(self.source_id, moved.keys())?;
-            known.claim(moved, duplicates);
-        }
-        let claimant = Claimant {
-            source_id: self.source_id,
-            id_source: self.id_source,
-            run_id: self.run_id,
-            on_conflict: self.on_conflict,
-            priority: self.priority,
-            priorities: &self.priorities,
-            replayed: self.replayed,
-        };
-        let mut sorted = Sorted::default();
-        let mut uuids: HashMap<[u8; 16], String> = HashMap::new();
-        for observation in observations {
-            if let Some(uuid) = observation.uuid
-                && let Some(other) = uuids.insert(uuid, observation.key.clone())
-            {
-                letters.push(DeadLetter {
-                    rejection: identity::duplicate(&observation, &other),
-                    sqlstate: None,
-                    payload: items[observation.item],
-                });
-                continue;
-            }
-            for id_synthese in known.lost(&observation, self.source_id) {
-                sorted.lost.insert(id_synthese, observation.item);
-            }
-            match known.decide(&observation, &claimant) {
-                Decision::Insert => sorted.new.push(observation),
-                Decision::Update {
-                    id_synthese,
-                    displaced,
-                    adopt,
-                } => {
-                    sorted.displaced.extend(displaced);
-                    sorted.known.push((observation, id_synthese, adopt));
-                }
-                Decision::Unchanged => {
-                    counts.unchanged += 1;
-                    sorted.settled.push((observation.key, observation.uuid));
-                }
-                Decision::Skip => {
-                    counts.skipped += 1;
-                    sorted.settled.push((observation.key, observation.uuid));
-                }
-                Decision::Reject(rejection) => {
-                    letters.push(DeadLetter {
-                        rejection: *rejection,
-                        sqlstate: None,
-                        payload: items[observation.item],
-                    });
-                }
-            }
-        }
-        Ok(sorted)
-    }
-
-    fn write_sorted<'s>(
-        &mut self,
-        sorted: &'s Sorted,
-        counts: &mut Counts,
-    ) -> Result<(Vec<Placed<'s>>, Vec<Refusal>), Failure> {
-        let changes: Vec<Change> = sorted
-            .known
-            .iter()
-            .map(|(observation, id_synthese, _)| Change {
-                observation,
-                id_synthese: *id_synthese,
-            })
-            .collect();
-        let (updated, mut refused) = write::update(
-            &self.referential,
-            self.id_source,
-            &self.rules.protected,
-            &changes,
-        )?;
-        let new: Vec<&Observation> = sorted.new.iter().collect();
-        let (inserted, refused_new) = write::insert(&self.referential, self.id_source, &new)?;
-        refused.extend(refused_new);
-        let refused_items: HashSet<usize> = refused.iter().map(|refused| refused.item).collect();
-        counts.inserted += inserted.len() as i64;
-        counts.updated += updated.len() as i64;
-        counts.unchanged += (changes
-            .iter()
-            .filter(|c| !refused_items.contains(&c.observation.item))
-            .count()
-            - updated.len()) as i64;
-        let placed_new = inserted.iter().map(|(position, id)| Placed {
-            observation: new[*position],
-            id_synthese: *id,
-            adopted: false,
-        });
-        let placed_known = sorted
-            .known
-            .iter()
-            .filter(|(observation, ..)| !refused_items.contains(&observation.item))
-            .map(|(observation, id, adopt)| Placed {
-                observation,
-                id_synthese: *id,
-                adopted: *adopt,
-            });
-        let placed = placed_known.chain(placed_new).collect();
-        let by_item: HashMap<usize, &Observation> = sorted
-            .new
-            .iter()
-            .chain(sorted.known.iter().map(|(o, ..)| o))
-            .map(|o| (o.item, o))
-            .collect();
-        let refusals = refused.into_iter().filter_map(|refused| {
-            let observation = by_item.get(&refused.item)?;
-            let column = write::column_of(&refused.failure.message, &self.referential.constraints);
-            let rejection = rejects::refused(
-                observation.key.clone(),
-                observation.uuid,
-                column,
-                &refused.failure,
-            );
-            Some((refused.item, rejection, refused.failure.sqlstate))
-        });
-        Ok((placed, refusals.collect()))
-    }
-
-    fn settle(
-        &self,
-        sorted: &Sorted,
-        placed: &[Placed],
-        none_rejected: bool,
-    ) -> Result<(), Failure> {
-        if !self.has_rejects && none_rejected {
-            return Ok(());
-        }
-        let placed = placed
-            .iter()
-            .map(|p| (p.observation.key.clone(), p.observation.uuid));
-        let written = sorted.settled.iter().cloned().chain(placed);
-        rejects::settle(self.source_id, written)
-    }
-}
-
-/// Item, why, SQLSTATE.
-type Refusal = (usize, crate::record::Rejection, String);
-
-/// Observations by what becomes of them.
-#[derive(Default)]
-struct Sorted {
-    new: Vec<Observation>,
-    /// With their row, and whether it has to be adopted.
-    known: Vec<(Observation, i64, bool)>,
-    /// Keys that name another record now.
-    displaced: Vec<String>,
-    /// Keys and UUIDs of those that need no write.
-    settled: Vec<(String, Option<[u8; 16]>)>,
-    /// Rows of the target that are gone, with the item that takes their place.
-    lost: HashMap<i64, usize>,
 }
 
 /// Decisions of `map_value`: those of the source win over those for every source.

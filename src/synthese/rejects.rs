@@ -1,6 +1,6 @@
 //! Dead letters and unknown values: kept with the record whole, taken away when it is written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pgrx::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
@@ -19,7 +19,7 @@ pub struct DeadLetter<'a> {
 
 impl DeadLetter<'_> {
     /// What makes it the same record when it comes again: its key, if that is its own; else its text.
-    fn identity(&self) -> String {
+    pub fn identity(&self) -> String {
         let key = self.rejection.key.clone();
         key.filter(|key| !key.is_empty() && self.rejection.reason != Reason::DuplicateKey)
             .unwrap_or_else(|| format!("payload {:032x}", self.hash()))
@@ -134,7 +134,7 @@ pub fn keep(source_id: i32, run_id: i64, letters: &[DeadLetter]) -> Result<Kept,
             letters.iter().map(|l| l.rejection.message.replace('\0', "")).collect::<Vec<String>>().into(),
             column(&|l| l.sqlstate.clone()).into(),
             letters.iter().map(|l| as_json(l.payload)).collect::<Vec<String>>().into(),
-            letters.iter().map(|l| pgrx::Uuid::from_bytes(l.hash().to_be_bytes())).collect::<Vec<pgrx::Uuid>>().into(),
+            hashes(letters).into(),
         ],
     )?
     .unwrap_or(0);
@@ -142,6 +142,35 @@ pub fn keep(source_id: i32, run_id: i64, letters: &[DeadLetter]) -> Result<Kept,
         waiting: letters.len() as i64 - discarded,
         discarded,
     })
+}
+
+/// Of these letters, the positions of those that were discarded and have not changed since.
+pub fn discarded(source_id: i32, letters: &[DeadLetter]) -> Result<HashSet<usize>, Failure> {
+    if letters.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let found = Spi::get_one_with_args::<Vec<i64>>(
+        "SELECT array_agg(n.ord) FROM unnest($2::text[], $3::uuid[]) WITH ORDINALITY n(identity, payload_hash, ord)
+         JOIN gn_harvest.rejected r ON r.source_id = $1 AND r.identity = n.identity AND r.payload_hash = n.payload_hash
+         WHERE r.discarded_at IS NOT NULL",
+        &[
+            source_id.into(),
+            letters.iter().map(DeadLetter::identity).collect::<Vec<String>>().into(),
+            hashes(letters).into(),
+        ],
+    )?;
+    Ok(found
+        .into_iter()
+        .flatten()
+        .map(|ord| ord as usize - 1)
+        .collect())
+}
+
+fn hashes(letters: &[DeadLetter]) -> Vec<pgrx::Uuid> {
+    letters
+        .iter()
+        .map(|letter| pgrx::Uuid::from_bytes(letter.hash().to_be_bytes()))
+        .collect()
 }
 
 /// A record that the target refused.

@@ -52,11 +52,24 @@ pub struct Observation {
     pub values: Vec<Value>,
     /// Bit n: the export says nothing of column n. An insert writes the target's default, an update leaves it.
     pub absent: u128,
+    /// Its row was written by another tool, which knows of no such defaults: it is given those that it lacks.
+    pub fills: bool,
     pub wkb: Option<Vec<u8>>,
     pub id_dataset: i32,
     pub id_area: Option<i32>,
     pub attributes_hash: u128,
     pub geometry_hash: u128,
+}
+
+impl Observation {
+    /// The value of a column, to show.
+    pub fn shown(&self, target: &str) -> Option<String> {
+        match self.values.get(column_index(target)?)? {
+            Value::Text(text) => Some(text.clone()),
+            Value::Integer(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
 }
 
 /// Values that the local referentials do not know, with how often they came.
@@ -157,6 +170,7 @@ impl Resolver<'_> {
             geometry_hash: hash::geometry(wkb.as_deref()),
             values,
             absent: self.absent,
+            fills: false,
             wkb,
             id_dataset,
             id_area,

@@ -28,6 +28,13 @@ pub struct Move {
     unclear: bool,
 }
 
+impl Move {
+    /// UUID of the local dataset, as text.
+    pub fn destination(&self) -> String {
+        metadata::written(&self.to)
+    }
+}
+
 /// Where a batch of a move stopped.
 pub struct Moved {
     pub rows: i64,
@@ -191,7 +198,7 @@ impl Synthese {
 
     /// Datasets whose metadata may have changed without a record of theirs.
     pub fn unseen(&self, most: i64) -> Result<Vec<ledger::Unseen>, Failure> {
-        ledger::unseen(self.source_id, self.run_id, most)
+        ledger::unseen(self.source_id, self.run_id, Vec::new(), most)
     }
 
     /// The sample record of a dataset does not lead to it any more: takes another, if there is one, for the next time.
@@ -214,7 +221,7 @@ impl Synthese {
     }
 
     /// Of the datasets that some records name, those to which records can go now, as text. In a transaction.
-    pub fn datasets_here(&mut self, batch: Batch) -> Result<HashSet<String>, Failure> {
+    pub(super) fn find_datasets(&mut self, batch: Batch) -> Result<HashSet<String>, Failure> {
         let references = batch.datasets;
         let uuids: HashSet<Uuid> = references.iter().filter_map(|r| r.uuid).collect();
         let created = self.as_owner(|synthese| {
@@ -340,6 +347,26 @@ impl Synthese {
         Ok(Moved {
             rows: ids.len() as i64,
             last: ids.iter().max().copied(),
+        })
+    }
+
+    /// How many observations would move, and to which local dataset. In a transaction.
+    pub fn would_move(&mut self, wanted: &Move) -> Result<(i64, Option<i32>), Failure> {
+        if wanted.unclear {
+            return Ok((0, None));
+        }
+        let id_source = self.id_source;
+        self.as_owner(|_| {
+            let places = [&wanted.from, &wanted.to].into_iter();
+            let places = metadata::ids(&metadata::DATASETS, places)?;
+            let (Some(from), Some(to)) = (places.get(&wanted.from), places.get(&wanted.to)) else {
+                return Ok((0, None));
+            };
+            let rows = Spi::get_one_with_args::<i64>(
+                "SELECT count(*) FROM gn_synthese.synthese WHERE id_source = $1 AND id_dataset = $2",
+                &[id_source.into(), (*from).into()],
+            )?;
+            Ok((rows.unwrap_or(0), Some(*to)))
         })
     }
 

@@ -31,7 +31,7 @@ pub fn insert(
     id_source: i32,
     observations: &[&Observation],
 ) -> Result<(Vec<Inserted>, Vec<Refused>), Failure> {
-    let columns = written(referential, 0, |_| true);
+    let columns = written(referential, 0, false, |_| true);
     let statement = insert_sql(referential, &columns);
     let mut inserted = Vec::with_capacity(observations.len());
     let mut refused = Vec::new();
@@ -131,19 +131,7 @@ pub fn update(
 ) -> Result<(Vec<usize>, Vec<Refused>), Failure> {
     let mut updated = Vec::new();
     let mut refused = Vec::new();
-    // An export that leaves columns out says nothing of them: rows are treated by what they speak of (in practice, all the same).
-    let mut by_absent: BTreeMap<u128, Vec<usize>> = BTreeMap::new();
-    for (position, change) in changes.iter().enumerate() {
-        by_absent
-            .entry(change.observation.absent)
-            .or_default()
-            .push(position);
-    }
-    for (absent, positions) in by_absent {
-        let columns = written(referential, absent, |index| {
-            !COLUMNS[index].insert_only && !protected[index]
-        });
-        let differences = compare(referential, &columns, id_source, changes, &positions)?;
+    for differences in differences(referential, id_source, protected, changes)? {
         for (difference, group) in group_by_cost(differences) {
             let set: Vec<Change> = group.iter().map(|position| changes[*position]).collect();
             let statement = update_sql(referential, &difference);
@@ -155,6 +143,30 @@ pub fn update(
         }
     }
     Ok((updated, refused))
+}
+
+/// What differs, row by row. An export that leaves columns out says nothing of them: rows are treated by what they speak
+/// of (in practice, all the same), each group on its own.
+pub fn differences(
+    referential: &Referential,
+    id_source: i32,
+    protected: &[bool],
+    changes: &[Change],
+) -> Result<Vec<Vec<(usize, Difference)>>, Failure> {
+    let mut by_absent: BTreeMap<(u128, bool), Vec<usize>> = BTreeMap::new();
+    for (position, change) in changes.iter().enumerate() {
+        by_absent
+            .entry((change.observation.absent, change.observation.fills))
+            .or_default()
+            .push(position);
+    }
+    let groups = by_absent.into_iter().map(|((absent, fills), positions)| {
+        let columns = written(referential, absent, fills, |index| {
+            !COLUMNS[index].insert_only && !protected[index]
+        });
+        compare(referential, &columns, id_source, changes, &positions)
+    });
+    groups.collect()
 }
 
 /// Which columns of each row differ. The geometry is compared byte by byte: the target may have been edited.
@@ -211,6 +223,43 @@ fn compare(
         }
         Ok(differences)
     })
+}
+
+/// What a change would do, as JSON: for each column what is there and what comes.
+pub fn example(
+    referential: &Referential,
+    id_source: i32,
+    difference: &Difference,
+    change: &Change,
+) -> Result<Option<String>, Failure> {
+    let mut pairs: Vec<String> = difference
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(i, column)| {
+            let (name, comes) = (column.name(), column.expression(i));
+            format!("jsonb_build_object('{name}', jsonb_build_array(s.{name}, {comes}))")
+        })
+        .collect();
+    let postgis = &referential.postgis;
+    if difference.geometry {
+        pairs.push(format!(
+            "jsonb_build_object('the_geom_4326', jsonb_build_array({postgis}.ST_AsText(s.the_geom_4326), {postgis}.ST_AsText(g.geom)))"
+        ));
+    }
+    let statement = format!(
+        "SELECT max(({})::text) FROM {}
+         JOIN gn_synthese.synthese s ON s.id_synthese = n.id, LATERAL (SELECT {postgis}.ST_GeomFromWKB(n.wkb, 4326)) g(geom)",
+        pairs.join(" || "),
+        rows_sql(&difference.columns, 1),
+    );
+    let arguments = arguments(
+        &difference.columns,
+        &[change.observation],
+        Some(&[change.id_synthese]),
+        id_source,
+    );
+    Ok(Spi::get_one_with_args::<String>(&statement, &arguments)?)
 }
 
 /// Rows whose update costs the same go together, with the union of their columns: naming one more column that no

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use super::form::{Uuid, identifier};
+use super::form::{Uuid, identifier, written};
 use super::reading::{Metadata, Object};
 use crate::error::Failure;
 use crate::record::DatasetReference;
@@ -48,6 +48,11 @@ impl Entry {
             framework: text("framework_uuid").and_then(identifier),
             sample_key: None,
         }
+    }
+
+    /// Kind, UUID and name, to show.
+    pub fn described(&self) -> (&'static str, String, Option<&str>) {
+        (self.kind.code(), written(&self.uuid), self.name.as_deref())
     }
 
     pub fn organism(uuid: Uuid, name: String) -> Self {
@@ -147,17 +152,27 @@ pub struct Unseen {
 }
 
 /// The datasets to ask for: those that did not come in this run and whose metadata is the source's, least recently
-/// looked at first.
-pub fn unseen(source_id: i32, run_id: i64, most: i64) -> Result<Vec<Unseen>, Failure> {
+/// looked at first. `heard`: those of which this run has been told without noting it.
+pub fn unseen(
+    source_id: i32,
+    run_id: i64,
+    heard: Vec<Uuid>,
+    most: i64,
+) -> Result<Vec<Unseen>, Failure> {
     Spi::connect(|client| {
         let rows = client.select(
             "SELECT m.uuid, m.sample_key FROM gn_harvest.source_metadata m
-             WHERE m.source_id = $1 AND m.kind = 'dataset' AND m.last_run < $2 AND m.sample_key IS NOT NULL
+             WHERE m.source_id = $1 AND m.kind = 'dataset' AND m.last_run < $2 AND m.sample_key IS NOT NULL AND NOT m.uuid = ANY ($4)
                AND NOT EXISTS (SELECT FROM gn_harvest.metadata_mapping p
                                WHERE p.source_id = m.source_id AND p.kind = m.kind AND p.uuid = m.uuid)
              ORDER BY m.looked_at NULLS FIRST, m.uuid LIMIT $3",
             None,
-            &[source_id.into(), run_id.into(), most.into()],
+            &[
+                source_id.into(),
+                run_id.into(),
+                most.into(),
+                heard.into_iter().map(pgrx::Uuid::from_bytes).collect::<Vec<_>>().into(),
+            ],
         )?;
         let mut unseen = Vec::with_capacity(rows.len());
         for row in rows {

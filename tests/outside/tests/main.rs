@@ -1,6 +1,8 @@
 //! gn_harvest from outside: a real server, the installed extension, a simulated GeoNature over HTTP, answers in SQL.
 //! One file a behaviour; all share one cluster and each test has a database of its own.
 
+mod adopt;
+mod adopt_refused;
 mod bare_server;
 mod cancel;
 mod check_source;
@@ -10,6 +12,7 @@ mod contract;
 mod deletions;
 mod equality;
 mod faults;
+mod gn2pg;
 mod harvest;
 mod identity;
 mod losses;
@@ -17,6 +20,7 @@ mod metadata;
 mod moving_source;
 mod people;
 mod pg_cron;
+mod plan;
 mod politeness;
 mod readme;
 mod redirects;

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use geonature_simulator::Config;
+
+use crate::gn2pg::{Gn2pg, V1_10};
 use crate::support::*;
 
 const README: &str = include_str!("../../../README.md");
@@ -39,9 +42,17 @@ fn every_example_of_the_readme_runs() {
     let database = cluster().database();
     database.run("DROP EXTENSION gn_harvest; DROP ROLE IF EXISTS harvest_operator, harvest_reader");
     let partner = partner(300);
+    let other = partner_with(Config {
+        observations: 30,
+        seed: 7,
+        ..Config::default()
+    });
+    let settings = crate::adopt::settings(&other);
+    Gn2pg::set_up(V1_10, &database, &settings).download();
     for (number, example) in examples().into_iter().enumerate() {
         let sql = example
             .replace("https://geonature.example.org", partner.url())
+            .replace("https://geonature.lpo.example.org", other.url())
             .replace("the-token", "jeton-export-3");
         // By psql, a statement a transaction, as a reader would: a run needs its source committed.
         let file = std::env::temp_dir().join(format!("{}.{number}.sql", database.name));
@@ -54,7 +65,7 @@ fn every_example_of_the_readme_runs() {
     }
     assert_eq!(
         database.number("SELECT count(*) FROM gn_synthese.synthese"),
-        300
+        330
     );
     database.run("DROP OWNED BY harvest_operator, harvest_reader; DROP ROLE harvest_operator, harvest_reader");
 }
@@ -146,8 +157,23 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         .filter_map(|call| call.split('(').next())
         .collect();
     let internal = [
+        "begin_gn2pg",
         "caller",
         "frequency_in",
+        "check_gn2pg",
+        "check_gn2pg_known",
+        "connect_gn2pg",
+        "end_gn2pg",
+        "gn2pg_filters",
+        "gn2pg_known",
+        "gn2pg_layout",
+        "gn2pg_names",
+        "gn2pg_next_step",
+        "gn2pg_page",
+        "gn2pg_parameters",
+        "gn2pg_sources",
+        "gn2pg_watermark",
+        "hide_statement",
         "in_french",
         "is_local",
         "likely_match",
@@ -159,6 +185,8 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         "schedule_obstacle",
         "scheduler_facts",
         "sees_everything",
+        "take_gn2pg",
+        "take_gn2pg_rows",
         "visible_source",
         "word",
         "working_source",

@@ -152,6 +152,9 @@ const REFUSED: &[Refused] = &[
     Refused("map_field('other', 'nom_cite', source_column => 'a', constant => 'b')", "22023", "not both"),
     Refused("map_field('other', 'count_min', constant => 'douze')", "22023", "\"douze\" can not be a value of column \"count_min\""),
     Refused("map_field('other', 'id_dataset', constant => '12')", "22023", "can not be filled with a constant"),
+    Refused("adopt_gn2pg(NULL)", "22004", "needs the schema into which GN2PG imports"),
+    Refused("adopt_gn2pg('absent', token => 'secret')", "3F000", "schema \"absent\" does not exist"),
+    Refused("adopt_gn2pg('gn_harvest', 'x', 'https://g.example.org', 3)", "55000", "has not the layout of GN2PG"),
     Refused("grant_reader('no one')", "42704", "role \"no one\" does not exist"),
     Refused("grant_operator('no one')", "42704", "role \"no one\" does not exist"),
 ];

@@ -11,3 +11,5 @@ pub mod mapping;
 pub mod record;
 #[path = "../../../src/schedule/mod.rs"]
 pub mod schedule;
+#[path = "../../../src/plan/tally.rs"]
+pub mod tally;

@@ -1,0 +1,284 @@
+//! One batch on its way into gn_synthese: resolved, sorted by what becomes of each record, written, with its lineage and
+//! dead letters.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use pgrx::prelude::*;
+
+use super::identity::{self, Claimant, Decision, Known};
+use super::lineage::{self, Placed};
+use super::rejects::{self, DeadLetter};
+use super::resolve::{Observation, Unknown};
+use super::write::{self, Change};
+use super::{Synthese, gather};
+use crate::error::Failure;
+use crate::record::{self, Batch, Reason, Rejection};
+use crate::run::Counts;
+use crate::target::{Parsed, Reader, Target};
+
+/// Item, why, SQLSTATE.
+type Refusal = (usize, Rejection, String);
+
+/// Observations by what becomes of them.
+#[derive(Default)]
+pub(super) struct Sorted {
+    pub new: Vec<Observation>,
+    /// With their row, and whether it has to be adopted.
+    pub known: Vec<(Observation, i64, bool)>,
+    /// Keys that name another record now.
+    pub displaced: Vec<String>,
+    /// Keys and UUIDs of those that need no write.
+    settled: Vec<(String, Option<[u8; 16]>)>,
+    /// Rows of the target that are gone, with the item that takes their place.
+    lost: HashMap<i64, usize>,
+}
+
+impl Sorted {
+    /// By how much the source holds more once these items are written. Rows that were not its own before: those
+    /// inserted, which no update placed, and those adopted; less those that it counted and that someone had deleted here.
+    pub fn gained(&self, written: &HashSet<usize>) -> i64 {
+        let kept = self
+            .known
+            .iter()
+            .filter(|(observation, _, adopt)| !adopt && written.contains(&observation.item))
+            .count();
+        let lost = self
+            .lost
+            .values()
+            .filter(|item| written.contains(*item))
+            .count();
+        written.len() as i64 - kept as i64 - lost as i64
+    }
+}
+
+impl Target for Synthese {
+    fn reader(&self) -> Reader {
+        let lengths = self.lengths();
+        Arc::new(move |items, layout| record::parse_page(items.iter().copied(), layout, &lengths))
+    }
+
+    fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure> {
+        let (texts, batches): (Vec<Vec<String>>, Vec<Batch>) = pages
+            .into_iter()
+            .map(|page| (page.items, page.batch))
+            .unzip();
+        let (records, items, mut letters, references) = gather::gather(&texts, batches, counts);
+        self.learn_formats(&records)?;
+        self.hear(references, &records)?;
+        let mut unknown = Unknown::new();
+        let (observations, created) = self
+            .as_owner(|synthese| synthese.resolve(records, &items, &mut letters, &mut unknown))?;
+        self.tell(created, counts)?;
+        let known = self.recognise(&observations)?;
+        let sorted = self.sort(known, observations, &items, &mut letters, counts)?;
+        let (placed, refused) = self.as_owner(|synthese| synthese.write_sorted(&sorted, counts))?;
+        for (item, rejection, sqlstate) in refused {
+            letters.push(DeadLetter {
+                rejection,
+                sqlstate: Some(sqlstate),
+                payload: items[item],
+            });
+        }
+        let placed_items: HashSet<usize> = placed.iter().map(|p| p.observation.item).collect();
+        lineage::record(
+            self.source_id,
+            self.run_id,
+            &placed,
+            sorted.displaced.clone(),
+        )?;
+        self.settle(&sorted, &placed, letters.is_empty())?;
+        let kept = rejects::keep(self.source_id, self.run_id, &letters)?;
+        counts.rejected += kept.waiting;
+        counts.skipped += kept.discarded;
+        self.has_rejects |= !letters.is_empty();
+        rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
+        let gained = sorted.gained(&placed_items);
+        Spi::run_with_args(
+            "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
+            &[self.source_id.into(), gained.into()],
+        )?;
+        Ok(())
+    }
+
+    fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {
+        let id_source = self.id_source;
+        let (deleted, refused) = self.as_owner(|_| write::delete(id_source, ids))?;
+        lineage::bury(self.source_id, self.run_id, &deleted)?;
+        Ok((
+            deleted.len(),
+            refused
+                .first()
+                .map(|refused| refused.failure.message.clone()),
+        ))
+    }
+
+    fn datasets_here(&mut self, batch: Batch) -> Result<HashSet<String>, Failure> {
+        self.find_datasets(batch)
+    }
+
+    fn replaying(&mut self, refused_as: Option<Reason>) {
+        self.replayed = refused_as;
+    }
+}
+
+impl Synthese {
+    /// What is known of some observations, here and in the target.
+    fn recognise(&mut self, observations: &[Observation]) -> Result<Known, Failure> {
+        let lineage = identity::lineage(self.source_id, observations)?;
+        let held = self.as_owner(|_| identity::held(&lineage, observations))?;
+        Ok(Known::new(self.source_id, lineage, held))
+    }
+
+    /// Decides what becomes of each observation.
+    pub(super) fn sort<'i>(
+        &self,
+        mut known: Known,
+        observations: Vec<Observation>,
+        items: &[&'i str],
+        letters: &mut Vec<DeadLetter<'i>>,
+        counts: &mut Counts,
+    ) -> Result<Sorted, Failure> {
+        let moved = known.moved(&observations, self.source_id);
+        if !moved.is_empty() {
+            let duplicates = rejects::duplicates(self.source_id, moved.keys())?;
+            known.claim(moved, duplicates);
+        }
+        let claimant = Claimant {
+            source_id: self.source_id,
+            id_source: self.id_source,
+            run_id: self.run_id,
+            on_conflict: self.on_conflict,
+            priority: self.priority,
+            priorities: &self.priorities,
+            replayed: self.replayed,
+        };
+        let mut sorted = Sorted::default();
+        let mut uuids: HashMap<[u8; 16], String> = HashMap::new();
+        for mut observation in observations {
+            if let Some(uuid) = observation.uuid
+                && let Some(other) = uuids.insert(uuid, observation.key.clone())
+            {
+                letters.push(DeadLetter {
+                    rejection: identity::duplicate(&observation, &other),
+                    sqlstate: None,
+                    payload: items[observation.item],
+                });
+                continue;
+            }
+            for id_synthese in known.lost(&observation, self.source_id) {
+                sorted.lost.insert(id_synthese, observation.item);
+            }
+            match known.decide(&observation, &claimant) {
+                Decision::Insert => sorted.new.push(observation),
+                Decision::Update {
+                    id_synthese,
+                    displaced,
+                    adopt,
+                    fills,
+                } => {
+                    observation.fills = fills;
+                    sorted.displaced.extend(displaced);
+                    sorted.known.push((observation, id_synthese, adopt));
+                }
+                Decision::Unchanged => {
+                    counts.unchanged += 1;
+                    sorted.settled.push((observation.key, observation.uuid));
+                }
+                Decision::Skip => {
+                    counts.skipped += 1;
+                    sorted.settled.push((observation.key, observation.uuid));
+                }
+                Decision::Reject(rejection) => {
+                    letters.push(DeadLetter {
+                        rejection: *rejection,
+                        sqlstate: None,
+                        payload: items[observation.item],
+                    });
+                }
+            }
+        }
+        Ok(sorted)
+    }
+
+    fn write_sorted<'s>(
+        &mut self,
+        sorted: &'s Sorted,
+        counts: &mut Counts,
+    ) -> Result<(Vec<Placed<'s>>, Vec<Refusal>), Failure> {
+        let changes: Vec<Change> = sorted
+            .known
+            .iter()
+            .map(|(observation, id_synthese, _)| Change {
+                observation,
+                id_synthese: *id_synthese,
+            })
+            .collect();
+        let (updated, mut refused) = write::update(
+            &self.referential,
+            self.id_source,
+            &self.rules.protected,
+            &changes,
+        )?;
+        let new: Vec<&Observation> = sorted.new.iter().collect();
+        let (inserted, refused_new) = write::insert(&self.referential, self.id_source, &new)?;
+        refused.extend(refused_new);
+        let refused_items: HashSet<usize> = refused.iter().map(|refused| refused.item).collect();
+        counts.inserted += inserted.len() as i64;
+        counts.updated += updated.len() as i64;
+        counts.unchanged += (changes
+            .iter()
+            .filter(|c| !refused_items.contains(&c.observation.item))
+            .count()
+            - updated.len()) as i64;
+        let placed_new = inserted.iter().map(|(position, id)| Placed {
+            observation: new[*position],
+            id_synthese: *id,
+            adopted: false,
+        });
+        let placed_known = sorted
+            .known
+            .iter()
+            .filter(|(observation, ..)| !refused_items.contains(&observation.item))
+            .map(|(observation, id, adopt)| Placed {
+                observation,
+                id_synthese: *id,
+                adopted: *adopt,
+            });
+        let placed = placed_known.chain(placed_new).collect();
+        let by_item: HashMap<usize, &Observation> = sorted
+            .new
+            .iter()
+            .chain(sorted.known.iter().map(|(o, ..)| o))
+            .map(|o| (o.item, o))
+            .collect();
+        let refusals = refused.into_iter().filter_map(|refused| {
+            let observation = by_item.get(&refused.item)?;
+            let column = write::column_of(&refused.failure.message, &self.referential.constraints);
+            let rejection = rejects::refused(
+                observation.key.clone(),
+                observation.uuid,
+                column,
+                &refused.failure,
+            );
+            Some((refused.item, rejection, refused.failure.sqlstate))
+        });
+        Ok((placed, refusals.collect()))
+    }
+
+    fn settle(
+        &self,
+        sorted: &Sorted,
+        placed: &[Placed],
+        none_rejected: bool,
+    ) -> Result<(), Failure> {
+        if !self.has_rejects && none_rejected {
+            return Ok(());
+        }
+        let placed = placed
+            .iter()
+            .map(|p| (p.observation.key.clone(), p.observation.uuid));
+        let written = sorted.settled.iter().cloned().chain(placed);
+        rejects::settle(self.source_id, written)
+    }
+}

@@ -1,0 +1,49 @@
+//! Where the records of a run go, as the reading of an export, its deletions and its dead letters see it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::error::Failure;
+use crate::mapping::Layout;
+use crate::record::{Batch, Reason};
+use crate::run::Counts;
+
+/// A page as it was parsed, with the text of its items.
+pub struct Parsed {
+    pub items: Vec<String>,
+    pub batch: Batch,
+}
+
+/// Makes a batch of the items of a page; called by threads, so it knows nothing of PostgreSQL.
+pub type Reader = Arc<dyn Fn(&[&str], &Layout) -> Batch + Send + Sync>;
+
+pub trait Target {
+    /// Reads items as this target wants them.
+    fn reader(&self) -> Reader;
+
+    /// Writes a batch, with its lineage and its dead letters; what it did is added to `counts`. In a transaction.
+    fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure>;
+
+    /// Deletes rows of the source, in the target and in the lineage. Returns how many went, and why one did not.
+    fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure>;
+
+    /// Of the datasets that some records name, those to which records can go now, as text. In a transaction.
+    fn datasets_here(&mut self, batch: Batch) -> Result<HashSet<String>, Failure>;
+
+    /// What is written from now on are dead letters, refused before for a reason that decides what they may replace.
+    fn replaying(&mut self, refused_as: Option<Reason>);
+}
+
+/// Reads items and keeps their texts.
+pub fn parse<'t>(
+    reader: &Reader,
+    layout: &Layout,
+    items: impl IntoIterator<Item = &'t str>,
+) -> Parsed {
+    let items: Vec<&str> = items.into_iter().collect();
+    let batch = reader(&items, layout);
+    Parsed {
+        items: items.into_iter().map(str::to_owned).collect(),
+        batch,
+    }
+}
