@@ -88,8 +88,8 @@ pub fn exists(run_id: i64) -> Result<bool, Failure> {
     .unwrap_or(false))
 }
 
-/// Takes the source for this worker, settles the ticks that it was started for, closes runs of it that died, and writes the run's row.
-/// False when another worker has the source, or has done what this one was started for.
+/// Takes the source for this worker, closes runs of it that died, settles the ticks that it was started for, and writes
+/// the run's row. False when another worker has the source, or has done what this one was started for.
 pub fn begin(task: &Task, source: &str) -> Result<bool, Failure> {
     if task.is_check() || task.planned().is_some() {
         forget_old_answers(task.source_id)?;

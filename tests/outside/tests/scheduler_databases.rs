@@ -113,10 +113,14 @@ fn databases_without_the_extension_or_with_another_one_are_left_alone_in_silence
     .map(|spoil| {
         let database = cluster.database();
         add_source(&database, "cen", &partner, 3, "schedule => 'daily 03:00'");
-        make_due(&database, "cen");
-        database.run(&format!("TRUNCATE gn_harvest.run CASCADE; {spoil}"));
+        database.run(spoil);
         database
     });
+    // Visits are made one after the other: none that began before this is left.
+    wait_for_visits(&well, 1);
+    for database in &spoilt {
+        make_due(database, "cen");
+    }
     // Somebody else's schema, and nothing at all.
     let foreign = cluster.empty_database();
     foreign.run("CREATE SCHEMA gn_harvest; CREATE TABLE gn_harvest.source (id integer); CREATE TABLE gn_harvest.run (id integer)");
@@ -128,6 +132,7 @@ fn databases_without_the_extension_or_with_another_one_are_left_alone_in_silence
         "ALTER DATABASE {} IS_TEMPLATE true",
         template.name
     ));
+    wait_for_visits(&well, 1);
     make_due(&template, "cen");
     let closed = cluster.database();
     postgres.run(&format!(
