@@ -159,7 +159,7 @@ impl Writer<'_> {
             while open && fetcher.hungry() {
                 open = self.feed(fetcher)?;
             }
-            match fetcher.recv_timeout(Duration::from_millis(100)) {
+            match postgres::shown_as_waiting(|| fetcher.recv_timeout(Duration::from_millis(100))) {
                 Some(Event::Part(part)) => {
                     news = Instant::now();
                     self.seen.note(part.total);
@@ -225,7 +225,7 @@ impl Writer<'_> {
         } else {
             Vec::new()
         };
-        if !self.reading.full && self.reading.means == deletion::Means::Log {
+        if !self.reading.full && self.reading.means.tells() {
             self.seen
                 .keys
                 .extend(parts.iter().flat_map(|part| numbers(&part.value.batch)));

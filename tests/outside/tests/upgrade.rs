@@ -120,7 +120,8 @@ fn sources_lineage_history_and_grants_survive_an_upgrade() {
     let partner = partner(120);
     database.run(
         "CREATE ROLE upgrade_operator LOGIN; CREATE ROLE upgrade_reader LOGIN;
-         SELECT gn_harvest.grant_operator('upgrade_operator'), gn_harvest.grant_reader('upgrade_reader')",
+         SELECT gn_harvest.grant_operator('upgrade_operator'), gn_harvest.grant_reader('upgrade_reader');
+         CREATE ROLE upgrade_guest; GRANT SELECT ON gn_harvest.source_status TO upgrade_guest",
     );
     add_source(&database, "cen", &partner, 2, "max_loss => 33");
     database.run(
@@ -155,15 +156,25 @@ fn sources_lineage_history_and_grants_survive_an_upgrade() {
     for (role, may_run) in [("upgrade_operator", "t"), ("upgrade_reader", "f")] {
         let granted = database.row(&format!(
             "SELECT has_function_privilege('{role}', 'gn_harvest.run(text, text, boolean, boolean)', 'EXECUTE') AS runs,
+                    (SELECT bool_and(has_function_privilege('{role}', p.oid, 'EXECUTE')) FROM pg_proc p
+                     WHERE p.pronamespace = 'gn_harvest'::regnamespace AND p.proname IN ('add_source', 'alter_source', 'plan')) AS connects,
                     bool_and(has_table_privilege('{role}', c.oid, 'SELECT')) AS reads
              FROM pg_class c WHERE c.relnamespace = 'gn_harvest'::regnamespace AND c.relkind = 'v'
-               AND c.relname IN ('run_history', 'source_status', 'rejected_record')"
+               AND c.relname IN ('run_history', 'run_progress', 'source_status', 'rejected_record', 'open_alert')"
         ));
         assert_eq!(
-            (text(&granted, "runs"), text(&granted, "reads")),
-            (may_run, "t"),
+            ["runs", "connects", "reads"].map(|what| text(&granted, what)),
+            [may_run, may_run, "t"],
             "{role}"
         );
     }
-    database.run("DROP OWNED BY upgrade_operator, upgrade_reader; DROP ROLE upgrade_operator; DROP ROLE upgrade_reader");
+    assert_eq!(
+        database.value(
+            "SELECT string_agg(c.relname, ' ') FROM pg_class c
+             WHERE c.relnamespace = 'gn_harvest'::regnamespace AND has_table_privilege('upgrade_guest', c.oid, 'SELECT')"
+        ),
+        "source_status",
+        "what was granted by hand is kept, and nothing more"
+    );
+    database.run("DROP OWNED BY upgrade_guest; DROP ROLE upgrade_guest; DROP OWNED BY upgrade_operator, upgrade_reader; DROP ROLE upgrade_operator; DROP ROLE upgrade_reader");
 }
