@@ -6,6 +6,7 @@ DEB_TOOLS  := debootstrap dpkg-dev lintian
 # The version that users upgrade from.
 FORMER         := 0.1.0
 FORMER_COMMIT  := 4238b53
+VERSION        := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 # Who signs the changelog: by default who wrote the last commit, on its date.
 SIGNED = export MAINTAINER="$${MAINTAINER:-$$(git log -1 --format='%an <%ae>')}" SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}"
 
@@ -15,7 +16,14 @@ build_packages  = $(subst -$(PG_MAJOR),-$(1),$(PACKAGES)) dpkg-dev
 # Runs a command in the Debian 13 build root.
 ON_DEBIAN13 = packaging/debian13 $(ROOTS)/debian13-build $(PGRX)
 
-.PHONY: deb deb-debian12 deb-debian13 deb-former deb-copyright deb-tools root-debian12 root-debian13 build-root-debian13 test-deb test-debian13
+.PHONY: upgrade-script deb deb-debian12 deb-debian13 deb-former deb-copyright deb-tools root-debian12 root-debian13 build-root-debian13 test-deb test-debian13
+
+# After a change of the SQL, until the version is released.
+upgrade-script: INSTALL_FLAGS =
+upgrade-script: install
+	packaging/upgrade/script tests/outside/upgrade/gn_harvest--$(FORMER).sql "$$($(PG_CONFIG) --sharedir)/extension/gn_harvest--$(VERSION).sql" \
+	  packaging/upgrade/$(FORMER)--$(VERSION).sql > target/upgrade.sql
+	mv target/upgrade.sql sql/gn_harvest--$(FORMER)--$(VERSION).sql
 
 deb: deb-debian12 deb-debian13
 	ls -1 $(DEBS)/*.deb

@@ -1,4 +1,4 @@
--- From 0.1.0 to 0.2.0. tests/outside/tests/upgrade.rs compares what it makes with a fresh installation.
+-- Written by packaging/upgrade/script: `make upgrade-script`.
 \echo Use "ALTER EXTENSION gn_harvest UPDATE" to load this file. \quit
 
 -- Whom the functions and views that are made anew below were granted to.
@@ -13,8 +13,8 @@ FROM (
     WHERE c.relnamespace = 'gn_harvest'::pg_catalog.regnamespace AND c.relkind = 'v' AND a.grantee NOT IN (0, c.relowner)
 ) g;
 
+-- Their columns are not in the order of before: a view of yours on them has to be dropped and made again.
 DROP VIEW gn_harvest.run_progress;
-
 DROP VIEW gn_harvest.source_status;
 
 DROP FUNCTION gn_harvest.within_hours;
@@ -370,6 +370,76 @@ CREATE TABLE gn_harvest.plan_result (
 );
 COMMENT ON TABLE gn_harvest.plan_result IS 'Answers of plan, one row for each thing that a run would do.';
 
+-- Filled at the end, where they are counted.
+ALTER TABLE gn_harvest.harvested
+    ADD COLUMN cd_nom     integer,
+    ADD COLUMN id_dataset integer;
+COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target (id_synthese of gn_synthese.synthese; id of gn_harvest.record for a source whose target is records), hashes of what was written, the runs that wrote it first and last (0: adopted from GN2PG), its taxon and dataset in gn_synthese (for the counts). A null key: its key now names another record and its own new key has not come yet.';
+
+ALTER TABLE gn_harvest.former_source
+    ALTER COLUMN id_source DROP NOT NULL,
+    ADD COLUMN target text NOT NULL DEFAULT 'synthese',
+    ADD COLUMN owner  name;
+ALTER TABLE gn_harvest.former_source ALTER COLUMN target DROP DEFAULT;
+-- The version before does not say whose they were.
+UPDATE gn_harvest.former_source SET owner = dropped_by;
+ALTER TABLE gn_harvest.former_source ALTER COLUMN owner SET NOT NULL;
+COMMENT ON TABLE gn_harvest.former_source IS 'Sources that were dropped and whose rows stayed: name and owner, and row in gn_synthese.t_sources, so that one connected again takes its rows back.';
+
+CREATE OR REPLACE FUNCTION gn_harvest.map_value(source text, "column" text, value text, local_value text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    mapped_source integer;
+BEGIN
+    IF "column" IS NULL OR value IS NULL THEN
+        RAISE EXCEPTION 'map_value needs a column and a value' USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'SELECT * FROM gn_harvest.unmapped_value; shows those that wait.';
+    END IF;
+    IF source IS NOT NULL THEN
+        PERFORM gn_harvest.require_observations(gn_harvest.managed_source(source));
+        mapped_source := (gn_harvest.managed_source(source)).id;
+    ELSIF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = gn_harvest.caller() AND rolsuper) THEN
+        RAISE EXCEPTION 'only a superuser maps a value for every source' USING ERRCODE = 'insufficient_privilege',
+            HINT = 'Name the source.';
+    END IF;
+    IF NOT "column" = ANY (gn_harvest.mappable_columns()) THEN
+        RAISE EXCEPTION 'values of column "%" can not be mapped', "column" USING ERRCODE = 'invalid_parameter_value',
+            HINT = format('Columns with a referential: %s.', array_to_string(gn_harvest.mappable_columns(), ', '));
+    END IF;
+    PERFORM gn_harvest.check_local_value("column", map_value.local_value);
+    INSERT INTO gn_harvest.value_mapping AS m (source_id, column_name, source_value, local_value, set_by)
+    VALUES (mapped_source, "column", value, map_value.local_value, gn_harvest.caller())
+    ON CONFLICT (coalesce(source_id, 0), column_name, source_value)
+    DO UPDATE SET local_value = EXCLUDED.local_value, set_by = EXCLUDED.set_by, set_at = now();
+END
+$$;
+
+CREATE OR REPLACE FUNCTION gn_harvest.map_field(source text, "column" text, source_column text DEFAULT NULL, constant text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    mapped_source gn_harvest.source := gn_harvest.managed_source(source);
+BEGIN
+    PERFORM gn_harvest.require_observations(mapped_source);
+    IF num_nonnulls(source_column, constant) > 1 THEN
+        RAISE EXCEPTION 'give a source_column or a constant, not both' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'source_column => a column of the export, or constant => a value for every record; neither takes the decision back.';
+    END IF;
+    IF "column" IS NULL OR NOT "column" = ANY (gn_harvest.field_columns()) THEN
+        RAISE EXCEPTION 'column "%" can not be mapped', "column" USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = 'It is not a column of gn_synthese.synthese that a harvest writes.',
+            HINT = 'SELECT unnest(gn_harvest.field_columns()) lists them.';
+    END IF;
+    PERFORM gn_harvest.check_constant("column", constant);
+    DELETE FROM gn_harvest.field_mapping m WHERE m.source_id = mapped_source.id AND m.target_column = "column";
+    IF num_nonnulls(source_column, constant) = 1 THEN
+        INSERT INTO gn_harvest.field_mapping (source_id, target_column, source_column, constant, set_by)
+        VALUES (mapped_source.id, "column", map_field.source_column, map_field.constant, gn_harvest.caller());
+    END IF;
+END
+$$;
+
 CREATE VIEW gn_harvest.standing AS
 SELECT s.id AS source_id,
        s.name AS source,
@@ -597,22 +667,6 @@ COMMENT ON COLUMN gn_harvest.scheduler_status.runs_going_on IS 'Runs that go on 
 COMMENT ON COLUMN gn_harvest.scheduler_status.max_concurrent_runs IS 'Runs above which the scheduler starts no other.';
 COMMENT ON COLUMN gn_harvest.scheduler_status.timezone IS 'Time zone of schedules and allowed hours.';
 
--- Filled at the end, where they are counted.
-ALTER TABLE gn_harvest.harvested
-    ADD COLUMN cd_nom     integer,
-    ADD COLUMN id_dataset integer;
-COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target (id_synthese of gn_synthese.synthese; id of gn_harvest.record for a source whose target is records), hashes of what was written, the runs that wrote it first and last (0: adopted from GN2PG), its taxon and dataset in gn_synthese (for the counts). A null key: its key now names another record and its own new key has not come yet.';
-
-ALTER TABLE gn_harvest.former_source
-    ALTER COLUMN id_source DROP NOT NULL,
-    ADD COLUMN target text NOT NULL DEFAULT 'synthese',
-    ADD COLUMN owner  name;
-ALTER TABLE gn_harvest.former_source ALTER COLUMN target DROP DEFAULT;
--- The version before does not say whose they were.
-UPDATE gn_harvest.former_source SET owner = dropped_by;
-ALTER TABLE gn_harvest.former_source ALTER COLUMN owner SET NOT NULL;
-COMMENT ON TABLE gn_harvest.former_source IS 'Sources that were dropped and whose rows stayed: name and owner, and row in gn_synthese.t_sources, so that one connected again takes its rows back.';
-
 CREATE TABLE gn_harvest.taxon_tally (
     source_id    integer NOT NULL,
     cd_nom       integer NOT NULL,
@@ -785,347 +839,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.recount() IS 'Counts taxa, datasets and rejected records anew from what is held, for instance after an update of Taxref in the target. For superusers; runs wait for it.';
-
-CREATE OR REPLACE FUNCTION gn_harvest.map_value(source text, "column" text, value text, local_value text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    mapped_source integer;
-BEGIN
-    IF "column" IS NULL OR value IS NULL THEN
-        RAISE EXCEPTION 'map_value needs a column and a value' USING ERRCODE = 'null_value_not_allowed',
-            HINT = 'SELECT * FROM gn_harvest.unmapped_value; shows those that wait.';
-    END IF;
-    IF source IS NOT NULL THEN
-        PERFORM gn_harvest.require_observations(gn_harvest.managed_source(source));
-        mapped_source := (gn_harvest.managed_source(source)).id;
-    ELSIF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = gn_harvest.caller() AND rolsuper) THEN
-        RAISE EXCEPTION 'only a superuser maps a value for every source' USING ERRCODE = 'insufficient_privilege',
-            HINT = 'Name the source.';
-    END IF;
-    IF NOT "column" = ANY (gn_harvest.mappable_columns()) THEN
-        RAISE EXCEPTION 'values of column "%" can not be mapped', "column" USING ERRCODE = 'invalid_parameter_value',
-            HINT = format('Columns with a referential: %s.', array_to_string(gn_harvest.mappable_columns(), ', '));
-    END IF;
-    PERFORM gn_harvest.check_local_value("column", map_value.local_value);
-    INSERT INTO gn_harvest.value_mapping AS m (source_id, column_name, source_value, local_value, set_by)
-    VALUES (mapped_source, "column", value, map_value.local_value, gn_harvest.caller())
-    ON CONFLICT (coalesce(source_id, 0), column_name, source_value)
-    DO UPDATE SET local_value = EXCLUDED.local_value, set_by = EXCLUDED.set_by, set_at = now();
-END
-$$;
-
-CREATE OR REPLACE FUNCTION gn_harvest.map_field(source text, "column" text, source_column text DEFAULT NULL, constant text DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    mapped_source gn_harvest.source := gn_harvest.managed_source(source);
-BEGIN
-    PERFORM gn_harvest.require_observations(mapped_source);
-    IF num_nonnulls(source_column, constant) > 1 THEN
-        RAISE EXCEPTION 'give a source_column or a constant, not both' USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'source_column => a column of the export, or constant => a value for every record; neither takes the decision back.';
-    END IF;
-    IF "column" IS NULL OR NOT "column" = ANY (gn_harvest.field_columns()) THEN
-        RAISE EXCEPTION 'column "%" can not be mapped', "column" USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = 'It is not a column of gn_synthese.synthese that a harvest writes.',
-            HINT = 'SELECT unnest(gn_harvest.field_columns()) lists them.';
-    END IF;
-    PERFORM gn_harvest.check_constant("column", constant);
-    DELETE FROM gn_harvest.field_mapping m WHERE m.source_id = mapped_source.id AND m.target_column = "column";
-    IF num_nonnulls(source_column, constant) = 1 THEN
-        INSERT INTO gn_harvest.field_mapping (source_id, target_column, source_column, constant, set_by)
-        VALUES (mapped_source.id, "column", map_field.source_column, map_field.constant, gn_harvest.caller());
-    END IF;
-END
-$$;
-
-CREATE TABLE gn_harvest.record (
-    source_id  integer     NOT NULL,
-    id         bigint      NOT NULL,
-    source_key text        NOT NULL,
-    uuid       uuid,
-    item       jsonb       NOT NULL,
-    wkb        bytea,
-    changed_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (source_id, id)
-);
-
-CREATE SEQUENCE gn_harvest.record_id_seq OWNED BY gn_harvest.record.id;
-COMMENT ON SEQUENCE gn_harvest.record_id_seq IS 'Numbers of records.';
-COMMENT ON TABLE gn_harvest.record IS 'Records of sources whose target is records, as they came: their columns as a JSON object, their geometry as WKB in longitude and latitude (EPSG:4326). Read through harvested_record and the views that create_record_view makes.';
-
-CREATE FUNCTION gn_harvest.visible_record_source(asking name) RETURNS SETOF integer
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT gn_harvest.visible_source(asking)
-    UNION ALL
-    SELECT f.source_id
-    FROM gn_harvest.former_source f
-    WHERE f.target = 'records' AND (gn_harvest.sees_everything(asking) OR gn_harvest.may_manage(asking, f.owner))
-$$;
-COMMENT ON FUNCTION gn_harvest.visible_record_source(name) IS 'Sources of which a role may see the records: those that it sees, and those that were dropped and would be.';
-
-CREATE VIEW gn_harvest.harvested_record WITH (security_barrier) AS
-SELECT r.id AS record_id,
-       coalesce(s.name, f.name) AS source,
-       r.source_key,
-       r.uuid,
-       r.item,
-       r.wkb,
-       r.changed_at,
-       r.source_id
-FROM gn_harvest.record r
-LEFT JOIN gn_harvest.source s ON s.id = r.source_id
-LEFT JOIN gn_harvest.former_source f ON f.source_id = r.source_id
-WHERE r.source_id IN (SELECT gn_harvest.visible_record_source(current_user));
-COMMENT ON VIEW gn_harvest.harvested_record IS 'Records of sources whose target is records, as they came. create_record_view makes a view with a column for each of theirs.';
-COMMENT ON COLUMN gn_harvest.harvested_record.record_id IS 'Number of the record here; it stays when the record changes.';
-COMMENT ON COLUMN gn_harvest.harvested_record.source IS 'Name of the source, also when it has been dropped and its records have stayed.';
-COMMENT ON COLUMN gn_harvest.harvested_record.source_key IS 'Its key at the source.';
-COMMENT ON COLUMN gn_harvest.harvested_record.uuid IS 'Its UUID, where the export has one.';
-COMMENT ON COLUMN gn_harvest.harvested_record.item IS 'Its columns, as the source gives them.';
-COMMENT ON COLUMN gn_harvest.harvested_record.wkb IS 'Its geometry in longitude and latitude, as WKB: ST_GeomFromWKB(wkb, 4326).';
-COMMENT ON COLUMN gn_harvest.harvested_record.changed_at IS 'When it was last written here.';
-COMMENT ON COLUMN gn_harvest.harvested_record.source_id IS 'Number of the source.';
-
-CREATE FUNCTION gn_harvest.record_pattern(type text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
-    SELECT CASE type
-        WHEN 'boolean' THEN '^(true|false)$'
-        WHEN 'integer' THEN '^-?[0-9]{1,9}$'
-        WHEN 'bigint' THEN '^-?[0-9]{1,18}$'
-        WHEN 'numeric' THEN '^-?[0-9]{1,255}([.][0-9]{1,255})?$'
-        WHEN 'uuid' THEN '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
-        ELSE '^(?!0000)([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)'
-             || '|[0-9]{4}-02-(0[1-9]|1[0-9]|2[0-8])|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'
-             || CASE type WHEN 'date' THEN '$'
-                          ELSE '([ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?'
-                               || CASE type WHEN 'timestamp without time zone' THEN ')?$'
-                                            ELSE '(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?))$' END END
-        END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_pattern(text) IS 'What a text that can be cast to a type of record_columns looks like, as a regular expression.';
-
-CREATE FUNCTION gn_harvest.record_type(kind text, value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
-    SELECT CASE
-        WHEN kind = 'string' AND value LIKE '____-__-__%' THEN
-            CASE WHEN value ~ gn_harvest.record_pattern('date') THEN 'date'
-                 WHEN value ~ gn_harvest.record_pattern('timestamp without time zone') THEN 'timestamp without time zone'
-                 WHEN value ~ gn_harvest.record_pattern('timestamp with time zone') THEN 'timestamp with time zone'
-                 ELSE 'text' END
-        WHEN kind = 'string' AND value LIKE '________-____-____-____-____________' AND value ~ gn_harvest.record_pattern('uuid') THEN 'uuid'
-        WHEN kind = 'number' THEN
-            CASE WHEN value ~ gn_harvest.record_pattern('integer') THEN 'integer'
-                 WHEN value ~ gn_harvest.record_pattern('bigint') THEN 'bigint'
-                 WHEN value ~ gn_harvest.record_pattern('numeric') THEN 'numeric'
-                 ELSE 'text' END
-        WHEN kind = 'string' THEN 'text'
-        WHEN kind IN ('object', 'array') THEN 'jsonb'
-        ELSE kind END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_type(text, text) IS 'The type of a value of an item, by its kind in JSON and its text; null stays null.';
-
-CREATE FUNCTION gn_harvest.record_column_name(member text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    beginning text := member;
-BEGIN
-    IF octet_length(member) BETWEEN 1 AND 63 AND member NOT IN ('record_id', 'source_key', 'changed_at', 'geometry') THEN
-        RETURN member;
-    END IF;
-    WHILE octet_length(beginning) > 54 LOOP
-        beginning := left(beginning, -1);
-    END LOOP;
-    RETURN beginning || '_' || left(md5(member), 8);
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_column_name(text) IS 'The name of a column of create_record_view for a member of the items.';
-
-CREATE FUNCTION gn_harvest.visible_records(source text) RETURNS integer
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    found_id     integer;
-    found_target text;
-BEGIN
-    SELECT k.id, k.target INTO found_id, found_target
-    FROM (SELECT s.id, s.name, s.target, 1 AS rank, s.created_at AS since FROM gn_harvest.source s
-          UNION ALL
-          SELECT f.source_id, f.name, f.target, 2, f.dropped_at FROM gn_harvest.former_source f) k
-    WHERE k.name = source AND k.id IN (SELECT gn_harvest.visible_record_source(gn_harvest.caller()))
-    ORDER BY k.rank, k.since DESC LIMIT 1;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no source "%" of which role "%" may see the records', source, gn_harvest.caller()
-            USING ERRCODE = 'undefined_object', HINT = 'SELECT DISTINCT source FROM gn_harvest.harvested_record; lists those that have some.';
-    END IF;
-    IF found_target <> 'records' THEN
-        RAISE EXCEPTION 'the target of source "%" is %', source, found_target
-            USING ERRCODE = 'wrong_object_type', DETAIL = 'Its observations are in gn_synthese.synthese.',
-                  HINT = 'Add a source with the same export and target => ''records'' to have them as they come.';
-    END IF;
-    RETURN found_id;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.visible_records(text) IS 'Number of a source of which the caller may see the records, or an error.';
-
-CREATE FUNCTION gn_harvest.record_columns(source text) RETURNS TABLE ("column" text, type text, member text, records bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
-AS $$
-DECLARE
-    concerned integer := gn_harvest.visible_records(source);
-BEGIN
-    RETURN QUERY
-        SELECT gn_harvest.record_column_name(m.key),
-               CASE WHEN m.types = '{}' THEN 'text'
-                    WHEN cardinality(m.types) = 1 THEN m.types[1]
-                    WHEN m.types <@ '{integer,bigint}' THEN 'bigint'
-                    WHEN m.types <@ '{integer,bigint,numeric}' THEN 'numeric'
-                    WHEN m.types <@ '{date,timestamp without time zone}' THEN 'timestamp without time zone'
-                    WHEN 'jsonb' = ANY (m.types) THEN 'jsonb'
-                    ELSE 'text' END,
-               m.key,
-               m.filled::bigint
-        FROM (SELECT t.key, coalesce(array_agg(t.type) FILTER (WHERE t.type <> 'null'), '{}') AS types,
-                     coalesce(sum(t.times) FILTER (WHERE t.type <> 'null'), 0) AS filled
-              FROM (SELECT v.key, gn_harvest.record_type(v.kind, v.value) AS type, count(*) AS times
-                    FROM (SELECT e.key, jsonb_typeof(e.value) AS kind,
-                                 CASE WHEN jsonb_typeof(e.value) IN ('string', 'number') THEN e.value #>> '{}' END AS value
-                          FROM gn_harvest.record r, jsonb_each(r.item) e
-                          WHERE r.source_id = concerned
-                          OFFSET 0) v -- each text is made once
-                    GROUP BY 1, 2) t
-              GROUP BY t.key) m
-        ORDER BY m.key;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_columns(text) IS 'Columns of the records of a source: the name that they have in a view of create_record_view, the type that all their values have, the member of the items, in how many records it is filled. Reads all records.';
-
-CREATE FUNCTION gn_harvest.record_view_query(source text, replaced oid) RETURNS text
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    concerned integer := gn_harvest.visible_records(source);
-    members   integer;
-    postgis   text := (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'postgis');
-    listed    text;
-BEGIN
-    -- In the order that the view has, what is new at its end: so it can be replaced. What no record has any more stays.
-    WITH item AS (
-        SELECT c."column" AS name, c.type, c.member FROM gn_harvest.record_columns(source) c),
-    existing AS (
-        SELECT a.attname::text AS name, a.attnum, format_type(a.atttypid, a.atttypmod) AS type
-        FROM pg_attribute a WHERE a.attrelid = replaced AND a.attnum > 0 AND NOT a.attisdropped),
-    wanted AS (
-        SELECT 1 AS rank, 'record_id' AS name, 'r.record_id' AS expression
-        UNION ALL SELECT 2, 'source_key', 'r.source_key'
-        UNION ALL SELECT 3, 'changed_at', 'r.changed_at'
-        UNION ALL SELECT 4, 'geometry', format('%1$s.ST_GeomFromWKB(r.wkb, 4326)::%1$s.geometry(Geometry, 4326)', postgis) WHERE postgis IS NOT NULL
-        UNION ALL SELECT 5, i.name, gn_harvest.record_expression(i.member, i.type) FROM item i
-        UNION ALL SELECT 6, e.name, gn_harvest.record_expression(e.name, e.type) FROM existing e
-                  WHERE e.name NOT IN ('record_id', 'source_key', 'changed_at', 'geometry') AND e.name NOT IN (SELECT i.name FROM item i))
-    SELECT (SELECT count(*) FROM item),
-           string_agg(format('%s AS %I', w.expression, w.name), E',\n    ' ORDER BY e.attnum, w.rank, w.name)
-    INTO members, listed
-    FROM wanted w LEFT JOIN existing e USING (name);
-    IF members = 0 THEN
-        RAISE EXCEPTION 'source "%" has no record yet', source
-            USING ERRCODE = 'no_data_found', DETAIL = 'The columns of the view are those of its records.',
-                  HINT = format('SELECT * FROM gn_harvest.run(%L);', source);
-    END IF;
-    IF members > 1500 THEN
-        RAISE EXCEPTION 'the records of source "%" have % columns, a view holds fewer', source, members
-            USING ERRCODE = 'too_many_columns', HINT = 'Make a view of those that you need: SELECT item ->> ''...'' FROM gn_harvest.harvested_record.';
-    END IF;
-    RETURN format(E'SELECT\n    %s\nFROM gn_harvest.harvested_record r\nWHERE r.source_id = %s', listed, concerned);
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_view_query(text, oid) IS 'The query of a view of create_record_view; replaced: the view whose columns it has to keep.';
-
-CREATE FUNCTION gn_harvest.record_expression(member text, type text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN type = 'jsonb' THEN format('nullif(r.item -> %L, ''null''::pg_catalog.jsonb)', member)
-                WHEN type IN ('boolean', 'integer', 'bigint', 'numeric', 'uuid', 'date', 'timestamp without time zone', 'timestamp with time zone')
-                THEN format('CASE WHEN (r.item ->> %1$L) ~ %2$L THEN (r.item ->> %1$L)::%3$s END', member, gn_harvest.record_pattern(type), type)
-                ELSE format('(r.item ->> %L)', member) END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_expression(text, text) IS 'A member of r.item as a value of a type, in SQL.';
-
-CREATE FUNCTION gn_harvest.replaceable_view(schema_name text, view_name text) RETURNS oid
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    existing pg_class;
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = schema_name) THEN
-        RAISE EXCEPTION 'schema "%" does not exist', schema_name
-            USING ERRCODE = 'invalid_schema_name', HINT = format('CREATE SCHEMA %I;', schema_name);
-    END IF;
-    IF schema_name = 'gn_harvest' THEN
-        RAISE EXCEPTION 'schema "gn_harvest" is the extension''s own'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Name another schema, of yours.';
-    END IF;
-    IF NOT has_schema_privilege(schema_name, 'CREATE') THEN
-        RAISE EXCEPTION 'role "%" may not create a view in schema "%"', current_user, schema_name
-            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT USAGE, CREATE ON SCHEMA %I TO %I;', schema_name, current_user);
-    END IF;
-    SELECT c.* INTO existing FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = schema_name AND c.relname = view_name;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-    IF existing.relkind <> 'v' OR NOT EXISTS (
-        SELECT FROM pg_depend d JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-        WHERE w.ev_class = existing.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = 'gn_harvest.harvested_record'::regclass) THEN
-        RAISE EXCEPTION '%.% exists and is no view of harvested records', quote_ident(schema_name), quote_ident(view_name)
-            USING ERRCODE = 'wrong_object_type', HINT = 'Give the view another name.';
-    END IF;
-    IF NOT pg_has_role(existing.relowner, 'USAGE') THEN
-        RAISE EXCEPTION 'view %.% belongs to role "%"', quote_ident(schema_name), quote_ident(view_name), pg_get_userbyid(existing.relowner)
-            USING ERRCODE = 'insufficient_privilege', HINT = 'Ask its owner to call it, or give the view another name.';
-    END IF;
-    RETURN existing.oid;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.replaceable_view(text, text) IS 'The view that create_record_view may replace, null when there is none, or an error.';
-
-CREATE FUNCTION gn_harvest.create_record_view(source text, view_name text) RETURNS regclass
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    parts    text[];
-    full_name text;
-BEGIN
-    BEGIN
-        parts := parse_ident(view_name);
-    EXCEPTION WHEN invalid_parameter_value THEN
-        parts := NULL;
-    END;
-    IF cardinality(parts) IS DISTINCT FROM 2 OR octet_length(parts[1]) > 63 OR octet_length(parts[2]) > 63 THEN
-        RAISE EXCEPTION 'a view is named by its schema and its name, each of 63 bytes at most'
-            USING ERRCODE = 'invalid_name', DETAIL = format('Name given: %s.', coalesce(quote_literal(view_name), 'null')),
-                  HINT = 'SELECT gn_harvest.create_record_view(''CEN Alpes'', ''public.cen_alpes''); quote a name with capitals: ''public."CEN"''.';
-    END IF;
-    full_name := format('%I.%I', parts[1], parts[2]);
-    BEGIN
-        EXECUTE format(E'CREATE OR REPLACE VIEW %s AS\n%s', full_name,
-                       gn_harvest.record_view_query(source, gn_harvest.replaceable_view(parts[1], parts[2])));
-    EXCEPTION WHEN invalid_table_definition THEN
-        RAISE EXCEPTION 'view % can not be replaced: its columns have other types now', full_name
-            USING ERRCODE = 'invalid_table_definition', DETAIL = SQLERRM,
-                  HINT = format('DROP VIEW %s; SELECT gn_harvest.create_record_view(%L, %L);', full_name, source, view_name);
-    END;
-    EXECUTE format('COMMENT ON VIEW %s IS %L', full_name, format('Records of source %s, by gn_harvest.create_record_view.', source));
-    RETURN full_name::regclass;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.create_record_view(text, text) IS 'Makes a view (schema.name, the caller''s own) of the records of a source, with a column of its type for each of theirs, and their geometry where PostGIS is. Called again, it takes up new columns. A later value that does not fit its column''s type is null there.';
 
 CREATE TABLE gn_harvest.publication (
     slug                text        PRIMARY KEY,
@@ -2323,6 +2036,293 @@ END
 $$;
 COMMENT ON FUNCTION gn_harvest.unpublish_export(text) IS 'Takes away what publish_export made: exports, tokens, views, triggers; with the last one the index as well.';
 
+CREATE TABLE gn_harvest.record (
+    source_id  integer     NOT NULL,
+    id         bigint      NOT NULL,
+    source_key text        NOT NULL,
+    uuid       uuid,
+    item       jsonb       NOT NULL,
+    wkb        bytea,
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (source_id, id)
+);
+
+CREATE SEQUENCE gn_harvest.record_id_seq OWNED BY gn_harvest.record.id;
+COMMENT ON SEQUENCE gn_harvest.record_id_seq IS 'Numbers of records.';
+COMMENT ON TABLE gn_harvest.record IS 'Records of sources whose target is records, as they came: their columns as a JSON object, their geometry as WKB in longitude and latitude (EPSG:4326). Read through harvested_record and the views that create_record_view makes.';
+
+CREATE FUNCTION gn_harvest.visible_record_source(asking name) RETURNS SETOF integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT gn_harvest.visible_source(asking)
+    UNION ALL
+    SELECT f.source_id
+    FROM gn_harvest.former_source f
+    WHERE f.target = 'records' AND (gn_harvest.sees_everything(asking) OR gn_harvest.may_manage(asking, f.owner))
+$$;
+COMMENT ON FUNCTION gn_harvest.visible_record_source(name) IS 'Sources of which a role may see the records: those that it sees, and those that were dropped and would be.';
+
+CREATE VIEW gn_harvest.harvested_record WITH (security_barrier) AS
+SELECT r.id AS record_id,
+       coalesce(s.name, f.name) AS source,
+       r.source_key,
+       r.uuid,
+       r.item,
+       r.wkb,
+       r.changed_at,
+       r.source_id
+FROM gn_harvest.record r
+LEFT JOIN gn_harvest.source s ON s.id = r.source_id
+LEFT JOIN gn_harvest.former_source f ON f.source_id = r.source_id
+WHERE r.source_id IN (SELECT gn_harvest.visible_record_source(current_user));
+COMMENT ON VIEW gn_harvest.harvested_record IS 'Records of sources whose target is records, as they came. create_record_view makes a view with a column for each of theirs.';
+COMMENT ON COLUMN gn_harvest.harvested_record.record_id IS 'Number of the record here; it stays when the record changes.';
+COMMENT ON COLUMN gn_harvest.harvested_record.source IS 'Name of the source, also when it has been dropped and its records have stayed.';
+COMMENT ON COLUMN gn_harvest.harvested_record.source_key IS 'Its key at the source.';
+COMMENT ON COLUMN gn_harvest.harvested_record.uuid IS 'Its UUID, where the export has one.';
+COMMENT ON COLUMN gn_harvest.harvested_record.item IS 'Its columns, as the source gives them.';
+COMMENT ON COLUMN gn_harvest.harvested_record.wkb IS 'Its geometry in longitude and latitude, as WKB: ST_GeomFromWKB(wkb, 4326).';
+COMMENT ON COLUMN gn_harvest.harvested_record.changed_at IS 'When it was last written here.';
+COMMENT ON COLUMN gn_harvest.harvested_record.source_id IS 'Number of the source.';
+
+CREATE FUNCTION gn_harvest.record_pattern(type text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE type
+        WHEN 'boolean' THEN '^(true|false)$'
+        WHEN 'integer' THEN '^-?[0-9]{1,9}$'
+        WHEN 'bigint' THEN '^-?[0-9]{1,18}$'
+        WHEN 'numeric' THEN '^-?[0-9]{1,255}([.][0-9]{1,255})?$'
+        WHEN 'uuid' THEN '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+        ELSE '^(?!0000)([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)'
+             || '|[0-9]{4}-02-(0[1-9]|1[0-9]|2[0-8])|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'
+             || CASE type WHEN 'date' THEN '$'
+                          ELSE '([ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?'
+                               || CASE type WHEN 'timestamp without time zone' THEN ')?$'
+                                            ELSE '(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?))$' END END
+        END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_pattern(text) IS 'What a text that can be cast to a type of record_columns looks like, as a regular expression.';
+
+CREATE FUNCTION gn_harvest.record_type(kind text, value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN kind = 'string' AND value LIKE '____-__-__%' THEN
+            CASE WHEN value ~ gn_harvest.record_pattern('date') THEN 'date'
+                 WHEN value ~ gn_harvest.record_pattern('timestamp without time zone') THEN 'timestamp without time zone'
+                 WHEN value ~ gn_harvest.record_pattern('timestamp with time zone') THEN 'timestamp with time zone'
+                 ELSE 'text' END
+        WHEN kind = 'string' AND value LIKE '________-____-____-____-____________' AND value ~ gn_harvest.record_pattern('uuid') THEN 'uuid'
+        WHEN kind = 'number' THEN
+            CASE WHEN value ~ gn_harvest.record_pattern('integer') THEN 'integer'
+                 WHEN value ~ gn_harvest.record_pattern('bigint') THEN 'bigint'
+                 WHEN value ~ gn_harvest.record_pattern('numeric') THEN 'numeric'
+                 ELSE 'text' END
+        WHEN kind = 'string' THEN 'text'
+        WHEN kind IN ('object', 'array') THEN 'jsonb'
+        ELSE kind END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_type(text, text) IS 'The type of a value of an item, by its kind in JSON and its text; null stays null.';
+
+CREATE FUNCTION gn_harvest.record_column_name(member text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    beginning text := member;
+BEGIN
+    IF octet_length(member) BETWEEN 1 AND 63 AND member NOT IN ('record_id', 'source_key', 'changed_at', 'geometry') THEN
+        RETURN member;
+    END IF;
+    WHILE octet_length(beginning) > 54 LOOP
+        beginning := left(beginning, -1);
+    END LOOP;
+    RETURN beginning || '_' || left(md5(member), 8);
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_column_name(text) IS 'The name of a column of create_record_view for a member of the items.';
+
+CREATE FUNCTION gn_harvest.visible_records(source text) RETURNS integer
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    found_id     integer;
+    found_target text;
+BEGIN
+    SELECT k.id, k.target INTO found_id, found_target
+    FROM (SELECT s.id, s.name, s.target, 1 AS rank, s.created_at AS since FROM gn_harvest.source s
+          UNION ALL
+          SELECT f.source_id, f.name, f.target, 2, f.dropped_at FROM gn_harvest.former_source f) k
+    WHERE k.name = source AND k.id IN (SELECT gn_harvest.visible_record_source(gn_harvest.caller()))
+    ORDER BY k.rank, k.since DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no source "%" of which role "%" may see the records', source, gn_harvest.caller()
+            USING ERRCODE = 'undefined_object', HINT = 'SELECT DISTINCT source FROM gn_harvest.harvested_record; lists those that have some.';
+    END IF;
+    IF found_target <> 'records' THEN
+        RAISE EXCEPTION 'the target of source "%" is %', source, found_target
+            USING ERRCODE = 'wrong_object_type', DETAIL = 'Its observations are in gn_synthese.synthese.',
+                  HINT = 'Add a source with the same export and target => ''records'' to have them as they come.';
+    END IF;
+    RETURN found_id;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.visible_records(text) IS 'Number of a source of which the caller may see the records, or an error.';
+
+CREATE FUNCTION gn_harvest.record_columns(source text) RETURNS TABLE ("column" text, type text, member text, records bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+DECLARE
+    concerned integer := gn_harvest.visible_records(source);
+BEGIN
+    RETURN QUERY
+        SELECT gn_harvest.record_column_name(m.key),
+               CASE WHEN m.types = '{}' THEN 'text'
+                    WHEN cardinality(m.types) = 1 THEN m.types[1]
+                    WHEN m.types <@ '{integer,bigint}' THEN 'bigint'
+                    WHEN m.types <@ '{integer,bigint,numeric}' THEN 'numeric'
+                    WHEN m.types <@ '{date,timestamp without time zone}' THEN 'timestamp without time zone'
+                    WHEN 'jsonb' = ANY (m.types) THEN 'jsonb'
+                    ELSE 'text' END,
+               m.key,
+               m.filled::bigint
+        FROM (SELECT t.key, coalesce(array_agg(t.type) FILTER (WHERE t.type <> 'null'), '{}') AS types,
+                     coalesce(sum(t.times) FILTER (WHERE t.type <> 'null'), 0) AS filled
+              FROM (SELECT v.key, gn_harvest.record_type(v.kind, v.value) AS type, count(*) AS times
+                    FROM (SELECT e.key, jsonb_typeof(e.value) AS kind,
+                                 CASE WHEN jsonb_typeof(e.value) IN ('string', 'number') THEN e.value #>> '{}' END AS value
+                          FROM gn_harvest.record r, jsonb_each(r.item) e
+                          WHERE r.source_id = concerned
+                          OFFSET 0) v -- each text is made once
+                    GROUP BY 1, 2) t
+              GROUP BY t.key) m
+        ORDER BY m.key;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_columns(text) IS 'Columns of the records of a source: the name that they have in a view of create_record_view, the type that all their values have, the member of the items, in how many records it is filled. Reads all records.';
+
+CREATE FUNCTION gn_harvest.record_view_query(source text, replaced oid) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    concerned integer := gn_harvest.visible_records(source);
+    members   integer;
+    postgis   text := (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'postgis');
+    listed    text;
+BEGIN
+    -- In the order that the view has, what is new at its end: so it can be replaced. What no record has any more stays.
+    WITH item AS (
+        SELECT c."column" AS name, c.type, c.member FROM gn_harvest.record_columns(source) c),
+    existing AS (
+        SELECT a.attname::text AS name, a.attnum, format_type(a.atttypid, a.atttypmod) AS type
+        FROM pg_attribute a WHERE a.attrelid = replaced AND a.attnum > 0 AND NOT a.attisdropped),
+    wanted AS (
+        SELECT 1 AS rank, 'record_id' AS name, 'r.record_id' AS expression
+        UNION ALL SELECT 2, 'source_key', 'r.source_key'
+        UNION ALL SELECT 3, 'changed_at', 'r.changed_at'
+        UNION ALL SELECT 4, 'geometry', format('%1$s.ST_GeomFromWKB(r.wkb, 4326)::%1$s.geometry(Geometry, 4326)', postgis) WHERE postgis IS NOT NULL
+        UNION ALL SELECT 5, i.name, gn_harvest.record_expression(i.member, i.type) FROM item i
+        UNION ALL SELECT 6, e.name, gn_harvest.record_expression(e.name, e.type) FROM existing e
+                  WHERE e.name NOT IN ('record_id', 'source_key', 'changed_at', 'geometry') AND e.name NOT IN (SELECT i.name FROM item i))
+    SELECT (SELECT count(*) FROM item),
+           string_agg(format('%s AS %I', w.expression, w.name), E',\n    ' ORDER BY e.attnum, w.rank, w.name)
+    INTO members, listed
+    FROM wanted w LEFT JOIN existing e USING (name);
+    IF members = 0 THEN
+        RAISE EXCEPTION 'source "%" has no record yet', source
+            USING ERRCODE = 'no_data_found', DETAIL = 'The columns of the view are those of its records.',
+                  HINT = format('SELECT * FROM gn_harvest.run(%L);', source);
+    END IF;
+    IF members > 1500 THEN
+        RAISE EXCEPTION 'the records of source "%" have % columns, a view holds fewer', source, members
+            USING ERRCODE = 'too_many_columns', HINT = 'Make a view of those that you need: SELECT item ->> ''...'' FROM gn_harvest.harvested_record.';
+    END IF;
+    RETURN format(E'SELECT\n    %s\nFROM gn_harvest.harvested_record r\nWHERE r.source_id = %s', listed, concerned);
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_view_query(text, oid) IS 'The query of a view of create_record_view; replaced: the view whose columns it has to keep.';
+
+CREATE FUNCTION gn_harvest.record_expression(member text, type text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN type = 'jsonb' THEN format('nullif(r.item -> %L, ''null''::pg_catalog.jsonb)', member)
+                WHEN type IN ('boolean', 'integer', 'bigint', 'numeric', 'uuid', 'date', 'timestamp without time zone', 'timestamp with time zone')
+                THEN format('CASE WHEN (r.item ->> %1$L) ~ %2$L THEN (r.item ->> %1$L)::%3$s END', member, gn_harvest.record_pattern(type), type)
+                ELSE format('(r.item ->> %L)', member) END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_expression(text, text) IS 'A member of r.item as a value of a type, in SQL.';
+
+CREATE FUNCTION gn_harvest.replaceable_view(schema_name text, view_name text) RETURNS oid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    existing pg_class;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = schema_name) THEN
+        RAISE EXCEPTION 'schema "%" does not exist', schema_name
+            USING ERRCODE = 'invalid_schema_name', HINT = format('CREATE SCHEMA %I;', schema_name);
+    END IF;
+    IF schema_name = 'gn_harvest' THEN
+        RAISE EXCEPTION 'schema "gn_harvest" is the extension''s own'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Name another schema, of yours.';
+    END IF;
+    IF NOT has_schema_privilege(schema_name, 'CREATE') THEN
+        RAISE EXCEPTION 'role "%" may not create a view in schema "%"', current_user, schema_name
+            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT USAGE, CREATE ON SCHEMA %I TO %I;', schema_name, current_user);
+    END IF;
+    SELECT c.* INTO existing FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = schema_name AND c.relname = view_name;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    IF existing.relkind <> 'v' OR NOT EXISTS (
+        SELECT FROM pg_depend d JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+        WHERE w.ev_class = existing.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = 'gn_harvest.harvested_record'::regclass) THEN
+        RAISE EXCEPTION '%.% exists and is no view of harvested records', quote_ident(schema_name), quote_ident(view_name)
+            USING ERRCODE = 'wrong_object_type', HINT = 'Give the view another name.';
+    END IF;
+    IF NOT pg_has_role(existing.relowner, 'USAGE') THEN
+        RAISE EXCEPTION 'view %.% belongs to role "%"', quote_ident(schema_name), quote_ident(view_name), pg_get_userbyid(existing.relowner)
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Ask its owner to call it, or give the view another name.';
+    END IF;
+    RETURN existing.oid;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.replaceable_view(text, text) IS 'The view that create_record_view may replace, null when there is none, or an error.';
+
+CREATE FUNCTION gn_harvest.create_record_view(source text, view_name text) RETURNS regclass
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    parts    text[];
+    full_name text;
+BEGIN
+    BEGIN
+        parts := parse_ident(view_name);
+    EXCEPTION WHEN invalid_parameter_value THEN
+        parts := NULL;
+    END;
+    IF cardinality(parts) IS DISTINCT FROM 2 OR octet_length(parts[1]) > 63 OR octet_length(parts[2]) > 63 THEN
+        RAISE EXCEPTION 'a view is named by its schema and its name, each of 63 bytes at most'
+            USING ERRCODE = 'invalid_name', DETAIL = format('Name given: %s.', coalesce(quote_literal(view_name), 'null')),
+                  HINT = 'SELECT gn_harvest.create_record_view(''CEN Alpes'', ''public.cen_alpes''); quote a name with capitals: ''public."CEN"''.';
+    END IF;
+    full_name := format('%I.%I', parts[1], parts[2]);
+    BEGIN
+        EXECUTE format(E'CREATE OR REPLACE VIEW %s AS\n%s', full_name,
+                       gn_harvest.record_view_query(source, gn_harvest.replaceable_view(parts[1], parts[2])));
+    EXCEPTION WHEN invalid_table_definition THEN
+        RAISE EXCEPTION 'view % can not be replaced: its columns have other types now', full_name
+            USING ERRCODE = 'invalid_table_definition', DETAIL = SQLERRM,
+                  HINT = format('DROP VIEW %s; SELECT gn_harvest.create_record_view(%L, %L);', full_name, source, view_name);
+    END;
+    EXECUTE format('COMMENT ON VIEW %s IS %L', full_name, format('Records of source %s, by gn_harvest.create_record_view.', source));
+    RETURN full_name::regclass;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.create_record_view(text, text) IS 'Makes a view (schema.name, the caller''s own) of the records of a source, with a column of its type for each of theirs, and their geometry where PostGIS is. Called again, it takes up new columns. A later value that does not fit its column''s type is null there.';
+
 CREATE  FUNCTION "webhook_origin"(
 	"url" TEXT /* & str */
 ) RETURNS TEXT /* String */
@@ -2829,41 +2829,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.plan(text, text) IS 'What a run would do now, without doing it: how many observations would be inserted, updated (in which columns), deleted, rejected (why), what would be created or changed of metadata, with examples. Reads the partner like a run. What only triggers and constraints of the target refuse is not foreseen.';
-
-CREATE OR REPLACE FUNCTION gn_harvest.map_dataset(source text, uuid uuid, local_uuid uuid) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    mapped_source integer := (gn_harvest.managed_source(source)).id;
-    found_kind    text;
-BEGIN
-    PERFORM gn_harvest.require_observations(gn_harvest.managed_source(source));
-    IF uuid IS NULL OR local_uuid IS NULL THEN
-        RAISE EXCEPTION 'map_dataset needs two UUIDs, that of the source and the local one' USING ERRCODE = 'null_value_not_allowed',
-            HINT = 'SELECT * FROM gn_harvest.metadata_review; shows those that wait. unmap_dataset takes a decision back.';
-    END IF;
-    found_kind := CASE WHEN gn_harvest.is_local('gn_meta', 't_datasets', 'unique_dataset_id', local_uuid) THEN 'dataset'
-                       WHEN gn_harvest.is_local('gn_meta', 't_acquisition_frameworks', 'unique_acquisition_framework_id', local_uuid) THEN 'framework'
-                       WHEN gn_harvest.is_local('utilisateurs', 'bib_organismes', 'uuid_organisme', local_uuid) THEN 'organism' END;
-    IF found_kind IS NULL THEN
-        RAISE EXCEPTION 'nothing here has the UUID %', local_uuid USING ERRCODE = 'no_data_found',
-            DETAIL = 'It is neither a dataset, nor an acquisition framework, nor an organism of this database.',
-            HINT = 'SELECT unique_dataset_id, dataset_name FROM gn_meta.t_datasets; the local one comes last: map_dataset(source, uuid, local_uuid).';
-    END IF;
-    IF EXISTS (SELECT FROM gn_harvest.source_metadata m
-               WHERE m.source_id = mapped_source AND m.uuid = map_dataset.uuid
-               HAVING bool_and(m.kind <> found_kind) AND count(*) > 0) THEN
-        RAISE EXCEPTION '% is no % at the source', uuid, found_kind USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = format('%s is a local %s.', local_uuid, found_kind),
-            HINT = 'Map a dataset to a dataset, a framework to a framework, an organism to an organism.';
-    END IF;
-    INSERT INTO gn_harvest.metadata_mapping AS p (source_id, kind, uuid, local_uuid, set_by)
-    VALUES (mapped_source, found_kind, uuid, local_uuid, gn_harvest.caller())
-    ON CONFLICT ON CONSTRAINT metadata_mapping_pkey
-    DO UPDATE SET local_uuid = EXCLUDED.local_uuid, set_by = EXCLUDED.set_by, set_at = now();
-END
-$$;
 
 CREATE VIEW gn_harvest.dashboard WITH (security_barrier) AS
 WITH visible AS MATERIALIZED (
@@ -4300,6 +4265,41 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.send_alerts() IS 'Looks at the rules that depend on time and sends what waits, in a background worker; returns how many events were sent, and how many wait still. For databases where no scheduler does it: call it by hand or by pg_cron.';
+
+CREATE OR REPLACE FUNCTION gn_harvest.map_dataset(source text, uuid uuid, local_uuid uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    mapped_source integer := (gn_harvest.managed_source(source)).id;
+    found_kind    text;
+BEGIN
+    PERFORM gn_harvest.require_observations(gn_harvest.managed_source(source));
+    IF uuid IS NULL OR local_uuid IS NULL THEN
+        RAISE EXCEPTION 'map_dataset needs two UUIDs, that of the source and the local one' USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'SELECT * FROM gn_harvest.metadata_review; shows those that wait. unmap_dataset takes a decision back.';
+    END IF;
+    found_kind := CASE WHEN gn_harvest.is_local('gn_meta', 't_datasets', 'unique_dataset_id', local_uuid) THEN 'dataset'
+                       WHEN gn_harvest.is_local('gn_meta', 't_acquisition_frameworks', 'unique_acquisition_framework_id', local_uuid) THEN 'framework'
+                       WHEN gn_harvest.is_local('utilisateurs', 'bib_organismes', 'uuid_organisme', local_uuid) THEN 'organism' END;
+    IF found_kind IS NULL THEN
+        RAISE EXCEPTION 'nothing here has the UUID %', local_uuid USING ERRCODE = 'no_data_found',
+            DETAIL = 'It is neither a dataset, nor an acquisition framework, nor an organism of this database.',
+            HINT = 'SELECT unique_dataset_id, dataset_name FROM gn_meta.t_datasets; the local one comes last: map_dataset(source, uuid, local_uuid).';
+    END IF;
+    IF EXISTS (SELECT FROM gn_harvest.source_metadata m
+               WHERE m.source_id = mapped_source AND m.uuid = map_dataset.uuid
+               HAVING bool_and(m.kind <> found_kind) AND count(*) > 0) THEN
+        RAISE EXCEPTION '% is no % at the source', uuid, found_kind USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('%s is a local %s.', local_uuid, found_kind),
+            HINT = 'Map a dataset to a dataset, a framework to a framework, an organism to an organism.';
+    END IF;
+    INSERT INTO gn_harvest.metadata_mapping AS p (source_id, kind, uuid, local_uuid, set_by)
+    VALUES (mapped_source, found_kind, uuid, local_uuid, gn_harvest.caller())
+    ON CONFLICT ON CONSTRAINT metadata_mapping_pkey
+    DO UPDATE SET local_uuid = EXCLUDED.local_uuid, set_by = EXCLUDED.set_by, set_at = now();
+END
+$$;
 
 CREATE OR REPLACE FUNCTION gn_harvest.grant_views(role name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
