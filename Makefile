@@ -2,6 +2,7 @@
 #   make demo      a whole harvest on a private cluster, shown step by step
 #   make test      format, lints, all tests; ends with "N passed, N failed"
 #   make up|down   a private cluster and two simulated partners, left running to play with
+#   make bench     what a harvest costs (SIZE=20000, REPEATS=3, ONLY=limit,changes,plans); bench/README.md
 #   make install   the extension into the system's PostgreSQL 15
 
 PG_MAJOR   := 15
@@ -19,9 +20,9 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 
-.PHONY: help setup packages pgrx install demo test up down clean
+.PHONY: help setup packages pgrx install demo test bench up down clean
 help:
-	sed -n '2,6s/^# *//p' Makefile
+	sed -n '2,7s/^# *//p' Makefile
 
 setup: packages pgrx
 
@@ -71,6 +72,9 @@ down:
 
 test: setup
 	tests/run
+
+bench: install
+	cargo run --quiet --release -p gn_harvest_bench
 
 clean:
 	cargo clean
