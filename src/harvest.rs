@@ -96,7 +96,8 @@ fn begin_and_do(
     result
 }
 
-fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {
+/// The role as which a source writes.
+pub fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {
     Spi::get_one_with_args::<pg_sys::Oid>(
         "SELECT max(oid) FROM pg_roles WHERE rolname = $1",
         &[source.owner.as_str().into()],

@@ -8,6 +8,7 @@ mod check;
 mod deletion;
 mod error;
 mod gather;
+mod handover;
 mod harvest;
 mod plan;
 mod postgres;
@@ -21,6 +22,8 @@ mod synthese;
 mod target;
 mod upkeep;
 mod worker;
+mod writer;
+mod writers;
 
 // Without PostgreSQL: compiled by tests/pure as well, which uses more of them than the extension does.
 #[allow(dead_code, unused_imports)]

@@ -14,8 +14,8 @@ use crate::{harvest, postgres, settings};
 /// backend_type in pg_stat_activity; `cancel` recognises workers by it.
 const WORKER_TYPE: &str = "gn_harvest run";
 /// PostgreSQL hands a worker 128 bytes.
-const MAX_EXTRA: usize = 127;
-const SEPARATOR: char = '\u{1f}';
+pub const MAX_EXTRA: usize = 127;
+pub const SEPARATOR: char = '\u{1f}';
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// What a worker is to do.
@@ -175,7 +175,7 @@ pub extern "C-unwind" fn gn_harvest_worker(_argument: pg_sys::Datum) {
 }
 
 /// Sets the session up for the worker's own statements; returns the search path that the target's code expects.
-fn prepare_session() -> Result<String, Failure> {
+pub fn prepare_session() -> Result<String, Failure> {
     let search_path =
         Spi::get_one::<String>("SELECT current_setting('search_path')")?.unwrap_or_default();
     let lock_timeout = settings::LOCK_TIMEOUT.get().to_string();

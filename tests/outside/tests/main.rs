@@ -30,3 +30,4 @@ mod surface;
 mod target;
 mod truth;
 mod unchanged;
+mod writers;
