@@ -2,7 +2,7 @@
 #   make demo      a whole harvest on a private cluster, shown step by step
 #   make test      format, lints, all tests; ends with "N passed, N failed"
 #   make up|down   a private cluster and two simulated partners, left running to play with
-#   make bench     what a harvest costs (SIZE=20000, REPEATS=3, ONLY=limit,changes,plans); bench/README.md
+#   make bench     what a harvest costs (SIZE=20000, REPEATS=3, ONLY=limit,changes,slow,plans); bench/README.md
 #   make install   the extension into the system's PostgreSQL 15
 
 PG_MAJOR   := 15

@@ -112,10 +112,22 @@ pub fn read(
             return Ok(seen);
         };
         others.finish(session)?;
-        if !postgres::transaction(|| run::release_claims(session.task.run_id))? {
+        if !postgres::transaction(|| release_lost(session.task.run_id))? {
             return Ok(seen);
         }
     }
+}
+
+/// Whether writers have left something, which can be read again then.
+fn release_lost(run_id: i64) -> Result<bool, Failure> {
+    let lost = run::release_claims(run_id)?;
+    if lost {
+        run::warn(
+            run_id,
+            "a writer ended before its work was done: what it had not written was read again",
+        )?;
+    }
+    Ok(lost)
 }
 
 /// Reads the slices that nobody has claimed.
@@ -147,6 +159,7 @@ fn read_slices(
         let keys = KeyRange {
             first: [keys.first, batch.first_key].into_iter().flatten().min(),
             last: keys.last.max(batch.last_key),
+            keys: numbers(batch).collect(),
             ..keys
         };
         (parsed, keys)

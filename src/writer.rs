@@ -82,7 +82,7 @@ pub extern "C-unwind" fn gn_harvest_writer(_argument: pg_sys::Datum) {
         serve(&post, &search_path, &mut queue)
     });
     if let Err(failure) = outcome {
-        let text = format!("a writer of this run ended before its work was done: {failure}");
+        let text = format!("a writer of this run failed: {failure}");
         if let Err(unsaid) = postgres::transaction(|| run::warn(post.run_id, &text)) {
             log!("gn_harvest: run {}: {text} ({unsaid})", post.run_id);
         }

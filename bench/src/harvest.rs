@@ -47,6 +47,14 @@ impl Harvest {
     }
 }
 
+/// Runs the source of a copy by some writers; the caller has settled it.
+pub fn run_by(stage: &Stage, database: &Database, mode: &str, writers: usize) -> Harvest {
+    database.run(&format!(
+        "SELECT gn_harvest.alter_source('{SOURCE}', writers => {writers})"
+    ));
+    run(stage, database, mode)
+}
+
 /// Runs the source of a copy; the caller has settled it.
 pub fn run(stage: &Stage, database: &Database, mode: &str) -> Harvest {
     stage.partner.clear_figures();

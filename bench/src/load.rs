@@ -8,7 +8,7 @@ use crate::table::{Row, Table};
 use crate::{Asked, median, say};
 
 pub fn measure(stage: &Stage, asked: &Asked, table: &mut Table) {
-    let (mut limits, mut ours) = (Vec::new(), Vec::new());
+    let (mut limits, mut ours, mut shared) = (Vec::new(), Vec::new(), Vec::new());
     let mut limit_wal = 0.0;
     for round in 1..=asked.repeats {
         say(&format!("limit, round {round} of {}", asked.repeats));
@@ -17,9 +17,9 @@ pub fn measure(stage: &Stage, asked: &Asked, table: &mut Table) {
         limits.push(seconds);
         limit_wal = wal;
         say(&format!("ours, 1 writer, round {round}"));
-        let harvest = first_load(stage);
-        say(&format!("  {:.1} s", harvest.seconds));
-        ours.push(harvest);
+        ours.push(first_load(stage, 1));
+        say(&format!("ours, 2 writers, round {round}"));
+        shared.push(first_load(stage, 2));
     }
     let size = f64::from(asked.size);
     let limit = median(limits.clone());
@@ -36,6 +36,7 @@ pub fn measure(stage: &Stage, asked: &Asked, table: &mut Table) {
             )),
     );
     add(table, "ours, 1 writer", &ours, limit, size);
+    add(table, "ours, 2 writers", &shared, limit, size);
 }
 
 fn add(table: &mut Table, what: &str, runs: &[Harvest], limit: f64, size: f64) {
@@ -95,8 +96,10 @@ fn limit(stage: &Stage) -> (f64, f64) {
     (start.elapsed().as_secs_f64(), stage.wal() - wal)
 }
 
-fn first_load(stage: &Stage) -> Harvest {
+fn first_load(stage: &Stage, writers: usize) -> Harvest {
     let database = stage.ready();
     stage.settle(&database);
-    harvest::run(stage, &database, "full")
+    let harvest = harvest::run_by(stage, &database, "full", writers);
+    say(&format!("  {:.1} s", harvest.seconds));
+    harvest
 }

@@ -36,7 +36,6 @@ pub fn keep(stage: &Stage, table: &mut Table) {
     say("plans");
     let database = stage.ready();
     for (name, value) in [
-        ("session_preload_libraries", "auto_explain"),
         ("auto_explain.log_min_duration", "0"),
         ("auto_explain.log_analyze", "on"),
         ("auto_explain.log_buffers", "on"),

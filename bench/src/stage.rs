@@ -10,7 +10,7 @@ use gn_harvest_outside::{Cluster, Database};
 use crate::say;
 
 /// Settings of the cluster; the README says them.
-pub const SETTINGS: [(&str, &str); 11] = [
+pub const SETTINGS: [(&str, &str); 12] = [
     ("fsync", "on"),
     ("synchronous_commit", "on"),
     ("full_page_writes", "on"),
@@ -21,7 +21,8 @@ pub const SETTINGS: [(&str, &str); 11] = [
     ("max_wal_size", "4GB"),
     ("checkpoint_timeout", "15min"),
     ("random_page_cost", "1.1"),
-    ("gn_harvest.request_timeout", "600s"),
+    ("shared_preload_libraries", "auto_explain"),
+    ("gn_harvest.lock_timeout", "10min"),
 ];
 
 /// The export that is harvested: codes, with metadata in each record.

@@ -31,14 +31,18 @@ pub struct Pace {
     cap: Option<u32>,
     /// Rows to ask for, when the width of a window can't be chosen (keyset).
     limit: u32,
+    /// Rows to find in a window, in pages.
+    fill: f64,
     /// The shortest answer so far: what a request costs before its first row.
     fixed: Option<Duration>,
 }
 
 /// A window grows and shrinks by this factor at most from one to the next.
 const STEP: i64 = 4;
-/// Windows aim a little under the page, so that few of them are cut.
-const FILL: f64 = 0.9;
+/// Windows aim over the page, so that each is cut and every page is full: the rest comes with the next window.
+const OVER: f64 = 1.25;
+/// Where a rest has to be asked for by itself they aim a little under it, so that few are cut.
+const UNDER: f64 = 0.9;
 
 impl Pace {
     pub fn new(aim: Aim, width: i64) -> Self {
@@ -47,6 +51,7 @@ impl Pace {
             width: width.max(1),
             cap: None,
             limit: aim.rows.max(1),
+            fill: OVER,
             fixed: None,
         }
     }
@@ -62,6 +67,27 @@ impl Pace {
     /// The server gives fewer rows than were asked.
     pub fn learn_cap(&mut self, cap: u32) {
         self.cap = Some(cap);
+    }
+
+    /// Rests of this export can't be asked for together with what follows them.
+    pub fn aim_under(&mut self) {
+        self.fill = UNDER;
+    }
+
+    fn page(&self) -> u32 {
+        let rows = self.cap.map_or(self.aim.rows, |cap| cap.min(self.aim.rows));
+        rows.max(1)
+    }
+
+    /// Whether some rows leave room for others in a page.
+    pub fn leaves_room(&self, rows: u64) -> bool {
+        rows < u64::from(self.page())
+    }
+
+    /// Keys to ask for beyond a rest of so many rows.
+    pub fn beyond(&self, owed: u64) -> i64 {
+        let missing = 1.0 - owed as f64 / (f64::from(self.page()) * self.fill);
+        ((self.width as f64 * missing) as i64).max(1)
     }
 
     /// After a window of `asked` keys.
@@ -82,8 +108,7 @@ impl Pace {
 
     /// By how much the window could grow (or must shrink) to meet every aim.
     fn factor(&self, cost: Cost, fixed: Duration) -> f64 {
-        let rows = self.cap.map_or(self.aim.rows, |cap| cap.min(self.aim.rows));
-        let by_rows = f64::from(rows.max(1)) * FILL / cost.rows.max(1) as f64;
+        let by_rows = f64::from(self.page()) * self.fill / cost.rows.max(1) as f64;
         let by_bytes = self.aim.bytes as f64 / cost.bytes.max(1) as f64;
         // Only the time that grows with the window can be gained by narrowing it.
         let spent = (cost.time - fixed).as_secs_f64();
