@@ -8,8 +8,8 @@
 PG_MAJOR   := 15
 PG_CONFIG  := /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config
 PGRX       := 0.18.1
-PACKAGES   := postgresql-$(PG_MAJOR) postgresql-server-dev-$(PG_MAJOR) postgresql-$(PG_MAJOR)-postgis-3 \
-              libclang-dev clang gcc make pkg-config util-linux
+PACKAGES   := postgresql-$(PG_MAJOR) postgresql-server-dev-$(PG_MAJOR) postgresql-$(PG_MAJOR)-postgis-3 postgresql-$(PG_MAJOR)-cron \
+              libclang-dev clang gcc make pkg-config util-linux prometheus-sql-exporter
 # What users install is optimised; tests and the demonstration want it quickly.
 INSTALL_FLAGS := --release
 PLAYGROUND := $(CURDIR)/.cluster
@@ -20,7 +20,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 
-.PHONY: help setup packages pgrx install demo test bench up down clean
+.PHONY: help setup packages pgrx install partner demo test bench up down clean
 help:
 	sed -n '2,7s/^# *//p' Makefile
 
@@ -42,6 +42,10 @@ packages:
 	  echo "  sudo apt-get install" $$missing >&2
 	  exit 1
 	fi
+
+# The Python environment of the partner's server, for tests and measures.
+partner: packages
+	tests/partner/venv > /dev/null
 
 # The pinned cargo-pgrx, told where Debian's PostgreSQL is.
 pgrx: packages
@@ -70,7 +74,9 @@ down:
 	cargo build --quiet -p gn_harvest_outside -p geonature-simulator
 	target/debug/down $(PLAYGROUND)
 
-test: setup
+# Tests run the real GN2PG and the query classes of GeoNature's export module, in environments of their own.
+test: PACKAGES += python3-venv
+test: setup partner
 	tests/run
 
 bench: install

@@ -11,7 +11,9 @@ CREATE TABLE gn_harvest.harvested (
     first_run       bigint  NOT NULL,
     last_run        bigint  NOT NULL,
     deleted_run     bigint,
-    deleted_at      timestamptz
+    deleted_at      timestamptz,
+    cd_nom          integer,
+    id_dataset      integer
 ) WITH (fillfactor = 90);
 -- Numeric keys, the common case, live in one lean index; the others in the second.
 CREATE UNIQUE INDEX harvested_key_number_idx ON gn_harvest.harvested (source_id, key_number);
@@ -19,7 +21,7 @@ CREATE UNIQUE INDEX harvested_source_key_idx ON gn_harvest.harvested (source_id,
 CREATE INDEX harvested_uuid_idx ON gn_harvest.harvested (uuid);
 -- Deletions know the row of the target only.
 CREATE INDEX harvested_id_synthese_idx ON gn_harvest.harvested (id_synthese) WHERE id_synthese IS NOT NULL;
-COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target, hashes of what was written, the runs that wrote it first and last. A null key: its key now names another record and its own new key has not come yet.';
+COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target (id_synthese of gn_synthese.synthese; id of gn_harvest.record for a source whose target is records), hashes of what was written, the runs that wrote it first and last (0: adopted from GN2PG), its taxon and dataset in gn_synthese (for the counts). A null key: its key now names another record and its own new key has not come yet.';
 
 CREATE TABLE gn_harvest.value_mapping (
     id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -63,11 +65,13 @@ COMMENT ON TABLE gn_harvest.unmapped IS 'Values that the local referentials do n
 CREATE TABLE gn_harvest.former_source (
     source_id  integer     PRIMARY KEY,
     name       text        NOT NULL,
-    id_source  integer     NOT NULL,
+    target     text        NOT NULL,
+    id_source  integer,
+    owner      name        NOT NULL,
     dropped_at timestamptz NOT NULL DEFAULT now(),
     dropped_by name        NOT NULL
 );
-COMMENT ON TABLE gn_harvest.former_source IS 'Sources that were dropped and whose observations stayed: name and row in gn_synthese.t_sources, so that one connected again takes its rows back.';
+COMMENT ON TABLE gn_harvest.former_source IS 'Sources that were dropped and whose rows stayed: name and owner, and row in gn_synthese.t_sources, so that one connected again takes its rows back.';
 
 -- What a run found missing at the source; emptied when it is applied. Moves with the slices to the run that resumes.
 CREATE TABLE gn_harvest.missing (

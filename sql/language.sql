@@ -14,6 +14,12 @@ AS $$
     SELECT CASE WHEN NOT gn_harvest.in_french() THEN pg_catalog.initcap(pg_catalog.left(english, 1)) || pg_catalog.substr(english, 2)
                 ELSE CASE english
                     WHEN 'manual' THEN 'Manuelle'
+                    WHEN 'active' THEN 'Actif'
+                    WHEN 'not enabled' THEN 'Non activé'
+                    WHEN 'not running' THEN 'Arrêté'
+                    WHEN 'standby' THEN 'Serveur secondaire'
+                    WHEN 'to be updated' THEN 'À mettre à jour'
+                    WHEN 'template' THEN 'Modèle'
                     WHEN 'running' THEN 'En cours'
                     WHEN 'paused' THEN 'En pause'
                     WHEN 'never run' THEN 'Jamais lancée'

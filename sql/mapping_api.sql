@@ -11,6 +11,7 @@ BEGIN
             HINT = 'SELECT * FROM gn_harvest.unmapped_value; shows those that wait.';
     END IF;
     IF source IS NOT NULL THEN
+        PERFORM gn_harvest.require_observations(gn_harvest.managed_source(source));
         mapped_source := (gn_harvest.managed_source(source)).id;
     ELSIF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = gn_harvest.caller() AND rolsuper) THEN
         RAISE EXCEPTION 'only a superuser maps a value for every source' USING ERRCODE = 'insufficient_privilege',
@@ -80,6 +81,7 @@ AS $$
 DECLARE
     mapped_source gn_harvest.source := gn_harvest.managed_source(source);
 BEGIN
+    PERFORM gn_harvest.require_observations(mapped_source);
     IF num_nonnulls(source_column, constant) > 1 THEN
         RAISE EXCEPTION 'give a source_column or a constant, not both' USING ERRCODE = 'invalid_parameter_value',
             HINT = 'source_column => a column of the export, or constant => a value for every record; neither takes the decision back.';

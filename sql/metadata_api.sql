@@ -29,6 +29,7 @@ DECLARE
     mapped_source integer := (gn_harvest.managed_source(source)).id;
     found_kind    text;
 BEGIN
+    PERFORM gn_harvest.require_observations(gn_harvest.managed_source(source));
     IF uuid IS NULL OR local_uuid IS NULL THEN
         RAISE EXCEPTION 'map_dataset needs two UUIDs, that of the source and the local one' USING ERRCODE = 'null_value_not_allowed',
             HINT = 'SELECT * FROM gn_harvest.metadata_review; shows those that wait. unmap_dataset takes a decision back.';

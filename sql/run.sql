@@ -47,6 +47,8 @@ CREATE TABLE gn_harvest.run (
     CONSTRAINT known_status CHECK (status IN ('running', 'succeeded', 'failed', 'cancelled', 'interrupted', 'blocked'))
 ) WITH (fillfactor = 50);
 CREATE INDEX run_source_idx ON gn_harvest.run (source_id, id);
+CREATE INDEX run_running_idx ON gn_harvest.run (source_id) WHERE status = 'running';
+CREATE INDEX run_created_idx ON gn_harvest.run (created_at);
 CREATE SEQUENCE gn_harvest.run_id_seq OWNED BY gn_harvest.run.id;
 COMMENT ON TABLE gn_harvest.run IS 'One row a run, written by its worker. running -> succeeded | failed | cancelled | interrupted | blocked (by the loss guard); a run whose worker is gone is closed as interrupted.';
 COMMENT ON SEQUENCE gn_harvest.run_id_seq IS 'Numbers of runs, drawn by the session that starts one.';
@@ -119,12 +121,3 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.is_working(integer) IS 'Whether a run of a source is going on; waits for a worker that has ended its run to be gone.';
-
-CREATE FUNCTION gn_harvest.within_hours(hours text, at time) RETURNS boolean
-LANGUAGE sql IMMUTABLE
-AS $$
-    SELECT CASE WHEN first < last THEN at >= first AND at < last
-                ELSE at >= first OR at < last END
-    FROM (SELECT pg_catalog.split_part(hours, '-', 1)::time AS first, pg_catalog.split_part(hours, '-', 2)::time AS last) range
-$$;
-COMMENT ON FUNCTION gn_harvest.within_hours(text, time) IS 'Whether a time of day lies in a range such as 20:00-06:00.';

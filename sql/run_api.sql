@@ -11,7 +11,7 @@ BEGIN
     RETURN gn_harvest.outcome(gn_harvest.start_worker(wanted.id, mode, gn_harvest.caller(), wait, allow_loss), wait);
 END
 $$;
-COMMENT ON FUNCTION gn_harvest.run(text, text, boolean, boolean) IS 'Harvests a source now, in a background worker. auto: incremental if there is a watermark, else full, and an interrupted full goes on where it stopped. reconcile: full, and what the source no longer has is deleted here. allow_loss lets it delete more than max_loss, once. wait => false returns at once. Returns the run''s row; a run that failed says why there.';
+COMMENT ON FUNCTION gn_harvest.run(text, text, boolean, boolean) IS 'Harvests a source now, in a background worker. auto: incremental if there is a watermark, else full (as after adopt_gn2pg), and an interrupted full goes on where it stopped. reconcile: full, and what the source no longer has is deleted here. allow_loss lets it delete more than max_loss, once. wait => false returns at once. Returns the run''s row; a run that failed says why there.';
 
 CREATE FUNCTION gn_harvest.retry_rejected(name text, wait boolean DEFAULT true) RETURNS gn_harvest.run_history
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

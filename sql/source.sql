@@ -6,6 +6,8 @@ CREATE TABLE gn_harvest.source (
     url                  text        NOT NULL,
     export_id            integer     NOT NULL,
     metadata_export_id   integer,
+    target               text        NOT NULL DEFAULT 'synthese',
+    deletion_export_id   integer,
     organism             text,
     organism_uuid        uuid,
     format               text        NOT NULL DEFAULT 'auto',
@@ -31,6 +33,10 @@ CREATE TABLE gn_harvest.source (
     target_dataset       uuid,
     create_persons       boolean     NOT NULL DEFAULT true,
     organisms_by_name    boolean     NOT NULL DEFAULT false,
+    after_run            text,
+    schedule             text        NOT NULL DEFAULT 'manual',
+    reconcile_schedule   text,
+    schedule_jitter      interval    NOT NULL DEFAULT '0',
     enabled              boolean     NOT NULL DEFAULT true,
     owner                name        NOT NULL,
     created_at           timestamptz NOT NULL DEFAULT now(),
@@ -42,11 +48,16 @@ COMMENT ON COLUMN gn_harvest.source.metadata_mode IS 'full: frameworks, datasets
 COMMENT ON COLUMN gn_harvest.source.target_dataset IS 'unique_dataset_id of the local dataset that takes everything, in mode single_dataset.';
 COMMENT ON COLUMN gn_harvest.source.create_persons IS 'Whether persons that are not here are created; if not, they are left out of the actors.';
 COMMENT ON COLUMN gn_harvest.source.organisms_by_name IS 'Whether an organism whose UUID is unknown is the one that has exactly its name here.';
+COMMENT ON COLUMN gn_harvest.source.schedule IS 'When it runs by itself, in plain words or as a cron expression; manual: only when someone runs it.';
+COMMENT ON COLUMN gn_harvest.source.reconcile_schedule IS 'When it is reconciled by itself, written likewise; null: only when someone does.';
+COMMENT ON COLUMN gn_harvest.source.schedule_jitter IS 'Greatest time by which its scheduled runs begin later than their schedule says, another time each tick, so that sources do not all begin at once.';
 COMMENT ON COLUMN gn_harvest.source.id IS 'Number of the source.';
 COMMENT ON COLUMN gn_harvest.source.name IS 'Name, 1 to 63 characters; also that of its row in gn_synthese.t_sources.';
 COMMENT ON COLUMN gn_harvest.source.url IS 'Base address of the partner''s GeoNature. Credentials are for its host and are removed when it changes.';
 COMMENT ON COLUMN gn_harvest.source.export_id IS 'Number of the export there.';
 COMMENT ON COLUMN gn_harvest.source.metadata_export_id IS 'Number of a second export that gives one record per acquisition framework, with its datasets.';
+COMMENT ON COLUMN gn_harvest.source.target IS 'synthese: observations, into gn_synthese.synthese; records: whatever the export has, into gn_harvest.record, which needs no GeoNature.';
+COMMENT ON COLUMN gn_harvest.source.deletion_export_id IS 'Number of an export that tells what was deleted or left, as publish_export makes it; found by itself when the export of observations names it.';
 COMMENT ON COLUMN gn_harvest.source.organism IS 'Organism that the data come from, for people.';
 COMMENT ON COLUMN gn_harvest.source.organism_uuid IS 'UUID of that organism in the national register, for people.';
 COMMENT ON COLUMN gn_harvest.source.format IS 'How the export writes nomenclatures: codes, labels, or auto (told apart column by column).';
@@ -59,7 +70,7 @@ COMMENT ON COLUMN gn_harvest.source.page_size IS 'Records asked for in one reque
 COMMENT ON COLUMN gn_harvest.source.uncapped_pages IS 'Asks with limit=0, which goes round the partner''s cap on pages: only if its administrator agrees.';
 COMMENT ON COLUMN gn_harvest.source.retry_budget IS 'Requests that a run may repeat after errors before it fails.';
 COMMENT ON COLUMN gn_harvest.source.look_back IS 'How far before the last change an incremental run asks again: more than a clock''s step and a long transaction of the partner.';
-COMMENT ON COLUMN gn_harvest.source.allowed_hours IS 'Hours of this server in which runs may work, such as 20:00-06:00; null: always.';
+COMMENT ON COLUMN gn_harvest.source.allowed_hours IS 'Hours of the day, in gn_harvest.timezone, in which runs may work, such as 20:00-06:00; null: always.';
 COMMENT ON COLUMN gn_harvest.source.pause_after_failures IS 'Failed runs in a row after which the source is paused.';
 COMMENT ON COLUMN gn_harvest.source.protected_columns IS 'Columns of gn_synthese.synthese that are written when an observation is new and never again.';
 COMMENT ON COLUMN gn_harvest.source.on_unknown_value IS 'What a code or label that is not in the local nomenclature becomes: default (that of the target), null, or reject (the record waits).';
@@ -68,6 +79,7 @@ COMMENT ON COLUMN gn_harvest.source.max_loss IS 'Deletions, in percent of the ob
 COMMENT ON COLUMN gn_harvest.source.priority IS 'Rank among sources, for run_all and for on_uuid_conflict priority; the lower number comes first.';
 COMMENT ON COLUMN gn_harvest.source.contract IS 'What a change of the export''s columns does: warn (the run says it), freeze (the run fails), evolve (nothing).';
 COMMENT ON COLUMN gn_harvest.source.ca_certificate IS 'Certificate in PEM of an authority to trust besides those of the system.';
+COMMENT ON COLUMN gn_harvest.source.after_run IS 'Function of the owner''s, taking jsonb, that is called after a run that has changed something: schema and name.';
 COMMENT ON COLUMN gn_harvest.source.enabled IS 'Whether it may be run; pause_source and resume_source.';
 COMMENT ON COLUMN gn_harvest.source.created_at IS 'When it was added.';
 COMMENT ON COLUMN gn_harvest.source.altered_at IS 'When it was last altered.';
@@ -86,9 +98,16 @@ CREATE TABLE gn_harvest.source_state (
     consecutive_failures integer     NOT NULL DEFAULT 0,
     paused_reason        text,
     last_success_at      timestamptz,
-    last_full_at         timestamptz
+    hook_run             bigint,
+    last_full_at         timestamptz,
+    ticks_settled_at      timestamptz NOT NULL DEFAULT now(),
+    reconciles_settled_at timestamptz NOT NULL DEFAULT now(),
+    selection            bigint
 );
+COMMENT ON COLUMN gn_harvest.source_state.selection IS 'Number of the selection that the partner publishes: when it has moved, everything is read and compared.';
 COMMENT ON TABLE gn_harvest.source_state IS 'What runs have learnt of a source: its row in gn_synthese.t_sources, its watermark (as the source wrote it), its columns, counts.';
+COMMENT ON COLUMN gn_harvest.source_state.ticks_settled_at IS 'Ticks of its schedule up to here are settled: run, or from before it had the schedule.';
+COMMENT ON COLUMN gn_harvest.source_state.reconciles_settled_at IS 'The same for its reconcile_schedule.';
 
 CREATE TABLE gn_harvest.credential (
     source_id integer PRIMARY KEY REFERENCES gn_harvest.source ON DELETE CASCADE,
@@ -177,11 +196,13 @@ BEGIN
     NEW.url := gn_harvest.normalise_url(NEW.url);
     PERFORM gn_harvest.check_range('export_id', NEW.export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('metadata_export_id', NEW.metadata_export_id, 1, 2147483647);
+    PERFORM gn_harvest.check_range('deletion_export_id', NEW.deletion_export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('connections', NEW.connections, 1, 16);
     PERFORM gn_harvest.check_range('writers', NEW.writers, 1, 16);
     PERFORM gn_harvest.check_range('page_size', NEW.page_size, 1, 100000);
     PERFORM gn_harvest.check_range('retry_budget', NEW.retry_budget, 0, 10000);
     PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);
+    PERFORM gn_harvest.check_choice('target', NEW.target, '{synthese,records}');
     PERFORM gn_harvest.check_choice('format', NEW.format, '{auto,codes,labels}');
     PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,"null",reject}');
     PERFORM gn_harvest.check_choice('contract', NEW.contract, '{warn,freeze,evolve}');
@@ -192,6 +213,19 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Give the unique_dataset_id of the local dataset: target_dataset => (SELECT unique_dataset_id FROM gn_meta.t_datasets WHERE dataset_name = ''...'').';
     END IF;
+    SELECT s.setting INTO refused
+    FROM (VALUES ('metadata_export_id', NEW.metadata_export_id IS NOT NULL), ('format', NEW.format <> 'auto'),
+                 ('protected_columns', NEW.protected_columns <> '{}'), ('on_unknown_value', NEW.on_unknown_value <> 'default'),
+                 ('on_uuid_conflict', NEW.on_uuid_conflict <> 'reject'), ('metadata_mode', NEW.metadata_mode <> 'full'),
+                 ('target_dataset', NEW.target_dataset IS NOT NULL), ('create_persons', NOT NEW.create_persons),
+                 ('organisms_by_name', NEW.organisms_by_name)) s(setting, given)
+    WHERE NEW.target = 'records' AND s.given LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'setting "%" has no meaning for the target records', refused
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Records are kept as they come; only observations that go into gn_synthese have codes, metadata and columns of their own.',
+                  HINT = 'Leave it out, or take target => ''synthese''.';
+    END IF;
     IF NEW.max_loss NOT BETWEEN 0 AND 100 THEN
         RAISE EXCEPTION 'max_loss must be between 0 and 100'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.max_loss),
@@ -201,6 +235,13 @@ BEGIN
         RAISE EXCEPTION 'look_back must be between 0 and 366 days'
             USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.look_back),
                   HINT = 'The default is interval ''3 hours'': more than a daylight-saving step and a long transaction.';
+    END IF;
+    NEW.schedule := gn_harvest.normalise_schedule('schedule', NEW.schedule);
+    NEW.reconcile_schedule := nullif(gn_harvest.normalise_schedule('reconcile_schedule', NEW.reconcile_schedule), 'manual');
+    IF NEW.schedule_jitter NOT BETWEEN interval '0' AND interval '1 day' THEN
+        RAISE EXCEPTION 'schedule_jitter must be between 0 and 1 day'
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', NEW.schedule_jitter),
+                  HINT = 'Example: schedule_jitter => interval ''20 minutes''.';
     END IF;
     IF NEW.allowed_hours !~ '^([01]?\d|2[0-3]):[0-5]\d-([01]?\d|2[0-3]):[0-5]\d$' THEN
         RAISE EXCEPTION 'allowed_hours is not understood'
@@ -236,6 +277,40 @@ END
 $$;
 COMMENT ON FUNCTION gn_harvest.check_source_settings() IS 'Trigger: checks every setting of a source and says what would be right.';
 
+-- Not in the trigger either: a dump may bring the function after the source. Returns schema and name.
+CREATE FUNCTION gn_harvest.check_after_run(after_run text, owner name) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    called    regprocedure;
+    schema    oid;
+    full_name text;
+BEGIN
+    IF after_run IS NULL THEN
+        RETURN NULL;
+    END IF;
+    BEGIN
+        SELECT p.oid, n.oid, format('%I.%I', n.nspname, p.proname) INTO called, schema, full_name
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE p.oid = to_regprocedure(after_run || '(jsonb)') AND p.prokind = 'f';
+    EXCEPTION WHEN syntax_error OR invalid_name OR invalid_text_representation THEN
+        called := NULL;
+    END;
+    IF called IS NULL THEN
+        RAISE EXCEPTION 'there is no function %(jsonb)', after_run
+            USING ERRCODE = 'undefined_function',
+                  HINT = 'Give the schema and name of a function of one argument: after_run => ''public.refresh_atlas'' for CREATE FUNCTION public.refresh_atlas(event jsonb) RETURNS void ...';
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner)
+       AND NOT (has_function_privilege(owner, called, 'EXECUTE') AND has_schema_privilege(owner, schema, 'USAGE')) THEN
+        RAISE EXCEPTION 'role "%", which owns the source, may not call %', owner, full_name
+            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT EXECUTE ON FUNCTION %s(jsonb) TO %I; and USAGE of its schema.', full_name, owner);
+    END IF;
+    RETURN full_name;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.check_after_run(text, name) IS 'The function of that name, with its schema, or an error: there must be one that takes jsonb, and the owner must be allowed to call it.';
+
 -- Not in the trigger: a dump is restored also where its roles do not exist yet.
 CREATE FUNCTION gn_harvest.check_owner(owner name) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -255,6 +330,21 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.check_owner(name) IS 'Refuses an owner that does not exist, or of which the caller is not a member.';
+
+-- map_value, map_field and map_dataset speak of gn_synthese.
+CREATE FUNCTION gn_harvest.require_observations(concerned gn_harvest.source) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+BEGIN
+    IF concerned.target = 'records' THEN
+        RAISE EXCEPTION 'nothing can be mapped for source "%"', concerned.name
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'Its target is records: they are kept as they come.',
+                  HINT = pg_catalog.format('Map it where you read them: SELECT gn_harvest.create_record_view(%L, ''schema.name''); makes a view of them.', concerned.name);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.require_observations(gn_harvest.source) IS 'Refuses a mapping for a source whose records are kept as they come.';
 
 CREATE FUNCTION gn_harvest.check_range(setting text, given integer, minimum integer, maximum integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE

@@ -10,7 +10,7 @@ SELECT r.id AS run,
        r.started_by,
        r.created_at AS started_at,
        r.finished_at,
-       coalesce(r.finished_at, clock_timestamp()) - r.created_at AS duration,
+       greatest(coalesce(r.finished_at, statement_timestamp()) - r.created_at, interval '0') AS duration,
        r.fetched,
        r.inserted,
        r.updated,
@@ -112,6 +112,8 @@ SELECT r.id AS run,
        round(r.done / greatest(extract(epoch FROM clock_timestamp() - r.created_at), 0.001), 1) AS rate,
        CASE WHEN r.done > 0 AND r.total >= r.done
             THEN date_trunc('second', (clock_timestamp() - r.created_at) * ((r.total - r.done)::double precision / r.done)) END AS remaining,
+       CASE WHEN r.done > 0 AND r.total >= r.done
+            THEN date_trunc('second', clock_timestamp() + (clock_timestamp() - r.created_at) * ((r.total - r.done)::double precision / r.done)) END AS eta,
        r.requests,
        r.retries,
        r.http_status,
@@ -133,6 +135,7 @@ COMMENT ON COLUMN gn_harvest.run_progress.total IS 'Records that it expects; nul
 COMMENT ON COLUMN gn_harvest.run_progress.percent IS 'done / total, in percent.';
 COMMENT ON COLUMN gn_harvest.run_progress.rate IS 'Records a second since it began.';
 COMMENT ON COLUMN gn_harvest.run_progress.remaining IS 'Time left at that rate.';
+COMMENT ON COLUMN gn_harvest.run_progress.eta IS 'When it will have read all, at that rate.';
 COMMENT ON COLUMN gn_harvest.run_progress.requests IS 'HTTP requests so far.';
 COMMENT ON COLUMN gn_harvest.run_progress.retries IS 'Of which repeated after an error.';
 COMMENT ON COLUMN gn_harvest.run_progress.http_status IS 'HTTP status of the last answer.';
@@ -143,16 +146,21 @@ COMMENT ON COLUMN gn_harvest.run_progress.started_at IS 'When it began.';
 CREATE VIEW gn_harvest.source_status WITH (security_barrier) AS
 SELECT s.name AS source,
        s.organism,
-       gn_harvest.word('manual') AS frequency,
+       gn_harvest.frequency(s.schedule, s.reconcile_schedule) AS frequency,
        st.last_success_at AS last_import,
        st.observations,
+       worst.message AS alert,
+       CASE WHEN s.enabled AND (SELECT gn_harvest.schedule_obstacle()) IS NULL
+            THEN gn_harvest.next_run(g.source_id, g.schedule, g.reconcile_schedule, g.jitter, g.allowed_hours,
+                                     g.ticks_settled_at, g.reconciles_settled_at, g.broken_off_mode, g.broken_off_at)
+       END AS next_run,
        CASE WHEN s.id IN (SELECT gn_harvest.working_source()) THEN gn_harvest.word('running')
             WHEN NOT s.enabled THEN gn_harvest.word('paused')
             WHEN last.status IS NULL THEN gn_harvest.word('never run')
             ELSE gn_harvest.word(last.status) END AS state,
        s.enabled,
        st.paused_reason,
-       (SELECT count(*) FROM gn_harvest.rejected j WHERE j.source_id = s.id AND j.discarded_at IS NULL) AS rejected,
+       (SELECT coalesce(sum(n.records), 0)::bigint FROM gn_harvest.rejected_tally n WHERE n.source_id = s.id) AS rejected,
        st.consecutive_failures,
        last.error_message AS last_error,
        last.run AS last_run,
@@ -160,18 +168,27 @@ SELECT s.name AS source,
        s.url,
        s.export_id,
        s.owner,
-       s.organism_uuid
+       s.organism_uuid,
+       worst.severity AS alert_severity,
+       coalesce(worst.alerts, 0) AS alerts
 FROM gn_harvest.source s
 JOIN gn_harvest.source_state st ON st.source_id = s.id
+JOIN gn_harvest.standing g ON g.source_id = s.id
 LEFT JOIN LATERAL (SELECT h.* FROM gn_harvest.all_run h
                    WHERE h.source_id = s.id AND h.mode NOT IN ('check', 'plan')
                    ORDER BY h.run DESC LIMIT 1) last ON true
+LEFT JOIN LATERAL (SELECT a.severity, gn_harvest.alert_text(a.rule, a.facts::text, gn_harvest.in_french()) AS message,
+                          count(*) OVER () AS alerts
+                   FROM gn_harvest.alert a
+                   WHERE a.source_id = s.id AND a.resolved_at IS NULL
+                   ORDER BY array_position('{critical,warning,info}'::text[], a.severity), a.opened_at DESC LIMIT 1) worst ON true
 WHERE s.id IN (SELECT gn_harvest.visible_source(current_user));
 COMMENT ON VIEW gn_harvest.source_status IS 'One row a source: how it is doing. Words in the language of gn_harvest.language.';
 COMMENT ON COLUMN gn_harvest.source_status.source IS 'Name of the source.';
 COMMENT ON COLUMN gn_harvest.source_status.organism IS 'Organism that the data come from.';
 COMMENT ON COLUMN gn_harvest.source_status.frequency IS 'How often it runs, in words.';
 COMMENT ON COLUMN gn_harvest.source_status.last_import IS 'End of its last run that succeeded.';
+COMMENT ON COLUMN gn_harvest.source_status.next_run IS 'When it runs next by itself: a time past is that of a run that waits for its turn; null when nothing will run it (manual, paused, or as scheduler_status says).';
 COMMENT ON COLUMN gn_harvest.source_status.observations IS 'Observations that it holds in the target.';
 COMMENT ON COLUMN gn_harvest.source_status.state IS 'running, paused, never run, or how its last run ended, in words.';
 COMMENT ON COLUMN gn_harvest.source_status.enabled IS 'False after pause_source, or after too many failures.';
@@ -184,6 +201,9 @@ COMMENT ON COLUMN gn_harvest.source_status.watermark IS 'Greatest date of change
 COMMENT ON COLUMN gn_harvest.source_status.url IS 'Address of the partner''s GeoNature.';
 COMMENT ON COLUMN gn_harvest.source_status.export_id IS 'Number of the export there.';
 COMMENT ON COLUMN gn_harvest.source_status.owner IS 'Role as which its runs write.';
+COMMENT ON COLUMN gn_harvest.source_status.alert IS 'Message of its gravest open alert; null when all is well.';
+COMMENT ON COLUMN gn_harvest.source_status.alert_severity IS 'info, warning or critical.';
+COMMENT ON COLUMN gn_harvest.source_status.alerts IS 'How many of its alerts are open; open_alert lists them.';
 COMMENT ON COLUMN gn_harvest.source_status.organism_uuid IS 'UUID of the organism in the national register.';
 
 CREATE VIEW gn_harvest.rejected_record WITH (security_barrier) AS

@@ -78,7 +78,33 @@ pub fn run(session: &Session) -> Result<(), Failure> {
         Err(failure) => report.failed("check", failure),
         Ok(()) => {}
     }
+    postgres::transaction(|| schedule(session, &mut report))?;
     postgres::transaction(|| keep(session.task.run_id, &report))
+}
+
+/// Whether the source runs by itself, and when.
+fn schedule(session: &Session, report: &mut Report) -> Result<(), Failure> {
+    let (status, detail, hint) = Spi::connect(|client| -> Result<_, Failure> {
+        let row = client
+            .select(
+                "SELECT status, detail, hint FROM gn_harvest.schedule_check($1)",
+                Some(1),
+                &[session.source.id.into()],
+            )?
+            .first();
+        let word = |column| -> Result<_, Failure> { Ok(row.get::<String>(column)?) };
+        Ok((word(1)?, word(2)?.unwrap_or_default(), word(3)?))
+    })?;
+    let status = if status.as_deref() == Some(OK) {
+        OK
+    } else {
+        WARNING
+    };
+    match hint {
+        Some(hint) => report.advise("schedule", status, detail, hint),
+        None => report.say("schedule", status, detail),
+    }
+    Ok(())
 }
 
 fn keep(run_id: i64, report: &Report) -> Result<(), Failure> {

@@ -2,11 +2,15 @@
 //! export was read. Candidates are noted slice by slice in gn_harvest.missing, in the transaction of the slice; they
 //! are applied at the end, once the loss guard has seen them all.
 
+pub mod departures;
+
 use pgrx::prelude::*;
 
 use crate::error::Failure;
 use crate::geonature::{Credentials, Deletion};
 use crate::harvest::{Session, phase};
+use crate::mapping::Layout;
+use crate::publication::Exports;
 use crate::run::{self, Counts};
 use crate::target::Target;
 use crate::{postgres, probe, record};
@@ -23,16 +27,28 @@ pub enum Means {
     None,
     /// The log of deletions.
     Log,
+    /// An export of what was deleted or left (see `departures`).
+    Export(i32),
     /// Whatever the whole export no longer has.
     Comparison,
 }
 
-/// How this run can learn of deletions.
-pub fn means(session: &Session, compares: bool) -> Means {
-    match (compares, session.source.credentials()) {
-        (true, _) => Means::Comparison,
-        (false, Credentials::Login { .. }) => Means::Log,
-        (false, _) => Means::None,
+impl Means {
+    /// Whether the source tells what has disappeared.
+    pub fn tells(self) -> bool {
+        matches!(self, Means::Log | Means::Export(_))
+    }
+}
+
+/// How this run can learn of deletions. An export tells more than the log: also what left it.
+pub fn means(session: &Session, layout: &Layout, exports: &Exports, compares: bool) -> Means {
+    match (compares, exports.deletions, session.source.credentials()) {
+        (true, ..) => Means::Comparison,
+        (false, Some(export), _) => Means::Export(export),
+        // The log speaks of observations; records of any kind may be numbered otherwise.
+        (false, None, _) if layout.whole && !layout.key_is_id_synthese() => Means::None,
+        (false, None, Credentials::Login { .. }) => Means::Log,
+        (false, None, _) => Means::None,
     }
 }
 
@@ -119,8 +135,8 @@ pub fn note_all(session: &Session) -> Result<i64, Failure> {
     Ok(noted.unwrap_or(0))
 }
 
-/// Asks for the log of deletions. None when it could not be read, which is said: what it holds is asked for next time.
-pub fn read_log(session: &Session) -> Result<Option<Vec<Deletion>>, Failure> {
+/// Asks the source what has disappeared. None when that could not be read, which is said: it is asked for next time.
+pub fn read_told(session: &Session, means: Means) -> Result<Option<Vec<Deletion>>, Failure> {
     let source = &session.source;
     let Some(since) = source
         .deletion_watermark
@@ -131,11 +147,18 @@ pub fn read_log(session: &Session) -> Result<Option<Vec<Deletion>>, Failure> {
         return Ok(Some(Vec::new()));
     };
     phase(session, "asking for deletions", None)?;
-    let client = session.client.clone();
-    match postgres::in_background(move || client.deletions(&since.replace(' ', "T")))? {
+    let told = match means {
+        Means::Export(export) => departures::read(session, export, &since),
+        _ => {
+            let client = session.client.clone();
+            postgres::in_background(move || client.deletions(&since.replace(' ', "T")))?
+                .map_err(Failure::from)
+        }
+    };
+    match told {
         Ok(deletions) => Ok(Some(deletions)),
-        Err(error) => {
-            let failure = Failure::from(error);
+        Err(failure) if failure.is_cancel() => Err(failure),
+        Err(failure) => {
             postgres::transaction(|| {
                 run::warn(
                     session.task.run_id,
@@ -254,9 +277,12 @@ pub fn figures(session: &Session) -> Result<(i64, i64), Failure> {
 pub fn guard(session: &Session, missing: i64, held: i64, mode: &str) -> Result<(), Failure> {
     let source = &session.source;
     let share = missing as f64 * 100.0 / held.max(1) as f64;
-    if session.task.allow_loss || share <= source.max_loss {
+    // All that is held, because the export is empty, is never little.
+    let bearable = share <= source.max_loss && !session.findings.empty.get();
+    if session.task.allow_loss || bearable {
         return Ok(());
     }
+    session.findings.missing.set(Some(missing));
     let name = source.name.replace('\'', "''");
     Err(Failure::new(LOSS_GUARD, format!("source \"{}\" no longer has {missing} of the {held} observations that came from it: nothing was deleted", source.name))
         .detail(format!("That is {share:.1} %, and max_loss of the source is {} %. What is new or changed has been written.", source.max_loss))

@@ -15,6 +15,8 @@ pub struct Failure {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    /// It is the partner's server that says so.
+    pub at_partner: bool,
 }
 
 impl Failure {
@@ -24,6 +26,7 @@ impl Failure {
             message: message.into(),
             detail: None,
             hint: None,
+            at_partner: false,
         }
     }
 
@@ -111,6 +114,7 @@ impl From<CaughtError> for Failure {
             message: report.message().to_owned(),
             detail: report.detail().map(str::to_owned),
             hint: report.hint().map(str::to_owned),
+            at_partner: false,
         }
     }
 }
@@ -128,6 +132,7 @@ impl From<FetchError> for Failure {
             message: error.message(),
             detail: error.detail(),
             hint: error.hint(),
+            at_partner: true,
         }
     }
 }

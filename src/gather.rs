@@ -205,7 +205,8 @@ impl Writer<'_> {
             }
             // A writer that is being sent something takes it piece by piece.
             let hurry = self.writers.as_ref().is_some_and(Writers::is_sending);
-            match fetcher.recv_timeout(Duration::from_millis(if hurry { 5 } else { 100 })) {
+            let glance = Duration::from_millis(if hurry { 5 } else { 100 });
+            match postgres::shown_as_waiting(|| fetcher.recv_timeout(glance)) {
                 Some(Event::Part(part)) => {
                     news = Instant::now();
                     self.seen.note(part.total);
@@ -268,7 +269,7 @@ impl Writer<'_> {
         let parts = std::mem::take(&mut self.parts);
         self.rows = 0;
         self.seen.hidden += parts.iter().map(|part| part.hidden).sum::<u64>();
-        if !self.reading.full && self.reading.means == deletion::Means::Log {
+        if !self.reading.full && self.reading.means.tells() {
             self.seen
                 .keys
                 .extend(parts.iter().flat_map(|part| numbers(&part.value.batch)));

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::alert::{self, Findings};
 use crate::deletion::{self, Means};
 use crate::error::Failure;
 use crate::fetch::Order;
 use crate::gather::{self, Seen};
 use crate::geonature::{Client, Deletion, Stop, Traffic};
-use crate::reading::{self, Reading};
+use crate::reading::{self, Prepared, Reading};
 use crate::run;
+use crate::schedule::Hours;
 use crate::source::Source;
-use crate::synthese::{self, Synthese};
-use crate::target::Target;
+use crate::synthese;
+use crate::target::{Opened, Target};
 use crate::worker::Task;
-use crate::{check, plan, postgres, probe, retry, settings, upkeep};
+use crate::{check, clock, plan, postgres, probe, retry, settings, upkeep};
 
 /// What a worker has in hand.
 pub struct Session<'a> {
@@ -27,6 +29,8 @@ pub struct Session<'a> {
     pub search_path: &'a str,
     pub client: Client,
     pub traffic: Arc<Traffic>,
+    /// What its end has to know besides its row.
+    pub findings: &'a Findings,
 }
 
 /// Does a task and writes how it ended. Never fails: what can't be written goes to the log.
@@ -47,8 +51,10 @@ pub fn work(task: &Task, search_path: &str) {
     };
     let (name, owner) = (source.name.clone(), source.owner.clone());
     let traffic = Arc::new(Traffic::new());
-    let outcome = postgres::guarded(|| begin_and_do(task, source, search_path, &traffic))
-        .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
+    let findings = Findings::default();
+    let outcome =
+        postgres::guarded(|| begin_and_do(task, source, search_path, &traffic, &findings))
+            .map_err(|failure| failure.explained(&owner, settings::lock_timeout()));
     let mut written = postgres::transaction(|| run::end(task, &outcome, Some(&traffic)));
     if written.as_ref().is_err_and(Failure::is_cancel) {
         // Cancelled once more: there is nothing left to cancel.
@@ -62,6 +68,12 @@ pub fn work(task: &Task, search_path: &str) {
             task.run_id
         );
     }
+    alert::after_run(&alert::Ended {
+        task,
+        search_path,
+        failure: outcome.as_ref().err(),
+        findings: &findings,
+    });
 }
 
 fn begin_and_do(
@@ -69,6 +81,7 @@ fn begin_and_do(
     source: Source,
     search_path: &str,
     traffic: &Arc<Traffic>,
+    findings: &Findings,
 ) -> Result<(), Failure> {
     let stop = Arc::new(Stop::new());
     let client = probe::client(&source, traffic, &stop)?;
@@ -80,6 +93,7 @@ fn begin_and_do(
         search_path,
         client,
         traffic: Arc::clone(traffic),
+        findings,
     };
     let result = match task.mode.as_str() {
         "check" => check::run(&session),
@@ -96,13 +110,17 @@ fn begin_and_do(
     result
 }
 
+/// A role by its name.
+pub fn role(name: &str) -> Result<Option<pg_sys::Oid>, Failure> {
+    Ok(Spi::get_one_with_args::<pg_sys::Oid>(
+        "SELECT max(oid) FROM pg_roles WHERE rolname = $1",
+        &[name.into()],
+    )?)
+}
+
 /// The role as which a source writes.
 pub fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {
-    Spi::get_one_with_args::<pg_sys::Oid>(
-        "SELECT max(oid) FROM pg_roles WHERE rolname = $1",
-        &[source.owner.as_str().into()],
-    )?
-    .ok_or_else(|| {
+    role(&source.owner)?.ok_or_else(|| {
         Failure::new(
             "42704",
             format!(
@@ -118,12 +136,8 @@ pub fn within_hours(source: &Source) -> Result<(), Failure> {
     let Some(hours) = &source.allowed_hours else {
         return Ok(());
     };
-    if Spi::get_one_with_args::<bool>(
-        "SELECT gn_harvest.within_hours($1, localtime)",
-        &[hours.as_str().into()],
-    )?
-    .unwrap_or(true)
-    {
+    let local = clock::now().to_zoned(clock::zone()).time();
+    if Hours::parse(hours).is_none_or(|hours| hours.contains(local)) {
         return Ok(());
     }
     Err(Failure::new(run::OUT_OF_HOURS, format!("source \"{}\" may only be harvested from {}", source.name, hours.replace('-', " to ")))
@@ -133,21 +147,53 @@ pub fn within_hours(source: &Source) -> Result<(), Failure> {
 
 fn harvest(session: &Session) -> Result<(), Failure> {
     phase(session, "asking the source", None)?;
-    let reading = reading::prepare(session)?;
-    let mut synthese = postgres::transaction(|| {
+    let reading = match reading::prepare(session)? {
+        Prepared::Reading(reading) => *reading,
+        Prepared::Empty { reconcile } => return empty_export(session, reconcile),
+    };
+    let mut opened = postgres::transaction(|| {
+        // Its target can not be changed any more: alter_source sees that the source is being harvested.
+        require_same_source(&session.source)?;
         reading::contract(session, &reading.layout)?;
-        Synthese::open(
-            &session.source,
-            session.task.run_id,
-            session.owner,
-            session.search_path,
-        )
+        Opened::open(session)
     })?;
-    upkeep::begin(session, &mut synthese)?;
-    let (seen, passes) = read(session, &reading, &mut synthese)?;
-    upkeep::finish(session, &reading, &mut synthese)?;
-    let deletion_watermark = delete(session, &reading, &seen, &mut synthese)?;
+    if let Some(synthese) = opened.synthese() {
+        upkeep::begin(session, &reading, synthese)?;
+    }
+    let (seen, passes) = read(session, &reading, opened.target())?;
+    if let Some(synthese) = opened.synthese() {
+        upkeep::finish(session, &reading, synthese)?;
+    }
+    postgres::transaction(|| opened.tell())?;
+    let deletion_watermark = delete(session, &reading, &seen, opened.target())?;
     postgres::transaction(|| conclude(session, &reading, &seen, passes, deletion_watermark))
+}
+
+/// What is said of an export without a record.
+pub const EMPTY: &str = "the export is empty: there is nothing to read; ask the partner whether its view and its filters are right";
+
+/// The export has no record at all, not even to tell its columns by. That is said, and the watermark stays where it is;
+/// nothing is deleted unless the run was to compare, and then only by someone's word.
+fn empty_export(session: &Session, reconcile: bool) -> Result<(), Failure> {
+    session.findings.empty.set(true);
+    let run_id = session.task.run_id;
+    let held = postgres::transaction(|| {
+        require_same_source(&session.source)?;
+        Spi::run_with_args(
+            "UPDATE gn_harvest.run SET source_total = 0, total = 0 WHERE id = $1",
+            &[run_id.into()],
+        )?;
+        run::warn(run_id, EMPTY)?;
+        match reconcile {
+            true => deletion::note_all(session),
+            false => Ok(0),
+        }
+    })?;
+    if held == 0 {
+        return Ok(());
+    }
+    let mut opened = postgres::transaction(|| Opened::open(session))?;
+    deletion::apply(session, opened.target())
 }
 
 /// Reads the records and writes them; how often it took to read them all.
@@ -193,10 +239,10 @@ pub fn find_deleted(
     let deletions = match reading.means {
         Means::None => return Ok(None),
         Means::Comparison => None,
-        Means::Log => deletion::read_log(session)?,
+        means => deletion::read_told(session, means)?,
     };
     postgres::transaction(|| match (&deletions, reading.full) {
-        (None, _) if reading.means == Means::Log => Ok(()),
+        (None, _) if reading.means.tells() => Ok(()),
         (None, _) if seen.unsteady => run::warn(
             run_id,
             "the export changed each time it was read: what is missing can not be told from what was passed over",
@@ -212,26 +258,23 @@ pub fn find_deleted(
         }
         (Some(deletions), false) => deletion::note_deleted(session, deletions, &seen.keys),
     })?;
-    Ok(match reading.means {
-        Means::Log => deletions,
-        _ => Some(Vec::new()),
+    Ok(match reading.means.tells() {
+        true => deletions,
+        false => Some(Vec::new()),
     })
 }
 
-/// Removes what came from the source, and its row in gn_synthese.t_sources.
+/// Removes what came from the source; of gn_synthese its row in t_sources too.
 fn drop_data(session: &Session) -> Result<(), Failure> {
+    let mut opened = postgres::transaction(|| {
+        require_same_source(&session.source)?;
+        Opened::open(session)
+    })?;
+    // Only now: a source that came back has taken its lineage back.
     let total = postgres::transaction(|| deletion::note_all(session))?;
     phase(session, "deleting", Some(total))?;
-    let mut synthese = postgres::transaction(|| {
-        Synthese::open(
-            &session.source,
-            session.task.run_id,
-            session.owner,
-            session.search_path,
-        )
-    })?;
-    deletion::apply(session, &mut synthese)?;
-    postgres::transaction(|| synthese.leave())
+    deletion::apply(session, opened.target())?;
+    postgres::transaction(|| opened.leave())
 }
 
 pub fn phase(session: &Session, text: &str, total: Option<i64>) -> Result<(), Failure> {
@@ -248,6 +291,9 @@ fn conclude(
 ) -> Result<(), Failure> {
     let (run_id, source) = (session.task.run_id, &session.source);
     require_same_source(source)?;
+    if reading.is_numeric() {
+        run::require_all_read(run_id)?;
+    }
     Spi::run_with_args(
         "UPDATE gn_harvest.run SET source_total = $2 WHERE id = $1",
         &[
@@ -271,9 +317,9 @@ fn conclude(
     }
     Spi::run_with_args(
         "UPDATE gn_harvest.source_state
-         SET watermark = $2, watermark_column = $3, deletion_watermark = $5, last_full_at = CASE WHEN $4 THEN clock_timestamp() ELSE last_full_at END
+         SET watermark = $2, watermark_column = $3, deletion_watermark = $5, selection = $6, last_full_at = CASE WHEN $4 THEN clock_timestamp() ELSE last_full_at END
          WHERE source_id = $1",
-        &[source.id.into(), reading.watermark.clone().into(), reading.layout.action_date.clone().into(), reading.full.into(), deletion_watermark.into()],
+        &[source.id.into(), reading.watermark.clone().into(), reading.layout.action_date.clone().into(), reading.full.into(), deletion_watermark.into(), reading.exports.selection.into()],
     )?;
     if reading.full {
         run::forget_slices(source.id)
@@ -283,7 +329,7 @@ fn conclude(
 }
 
 /// Fails when what was read is not what the source says now; waits for an alter_source that is under way.
-fn require_same_source(source: &Source) -> Result<(), Failure> {
+pub fn require_same_source(source: &Source) -> Result<(), Failure> {
     Spi::run_with_args(
         "SELECT 1 FROM gn_harvest.source WHERE id = $1 FOR SHARE",
         &[source.id.into()],

@@ -252,6 +252,8 @@ pub struct Layout {
     pub unknown: Vec<String>,
     /// The items are GeoJSON Features; the columns are their properties.
     pub geojson: bool,
+    /// The items are kept whole, whatever their columns: for the target `records`.
+    pub whole: bool,
 }
 
 impl Layout {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
@@ -16,13 +16,26 @@ use pgrx::prelude::*;
 
 use crate::error::Failure;
 
+mod board;
 pub mod queue;
+mod server;
+
+pub use board::*;
+pub use server::*;
 
 mod raw {
     // pgrx wraps these in guarded functions, which do not type-check as signal handlers.
     unsafe extern "C-unwind" {
         pub fn die(signal: core::ffi::c_int);
         pub fn SignalHandlerForConfigReload(signal: core::ffi::c_int);
+    }
+
+    // utils/timeout.h, which pgrx leaves out. None of them raises an error.
+    pub const STATEMENT_TIMEOUT: core::ffi::c_int = 3;
+    unsafe extern "C" {
+        pub fn enable_timeout_after(id: core::ffi::c_int, delay_ms: core::ffi::c_int);
+        pub fn disable_timeout(id: core::ffi::c_int, keep_indicator: bool);
+        pub fn get_timeout_indicator(id: core::ffi::c_int, reset_indicator: bool) -> bool;
     }
 }
 
@@ -222,18 +235,50 @@ pub fn own_pid() -> i32 {
 /// Takes, for the life of this process, the lock that says that it works on a source. Ordinary users can't take it:
 /// it is on a number of a catalogued object, out of reach of advisory locks. False when another process has it.
 pub fn lock_source(source_table: pg_sys::Oid, source_id: i32) -> bool {
-    let tag = pg_sys::LOCKTAG {
+    lock_row(source_table, source_id)
+}
+
+/// The same on the number of any row of a table. In a transaction.
+pub fn lock_row(table: pg_sys::Oid, number: i32) -> bool {
+    let tag = row_tag(table, number);
+    // SAFETY: the tag lives through the call; a session lock is released when the process ends.
+    let result = unsafe { pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, true, true) };
+    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+/// Lets go of what `lock_row` took.
+pub fn unlock_row(table: pg_sys::Oid, number: i32) {
+    let tag = row_tag(table, number);
+    // SAFETY: as above; a lock that is not held is a warning.
+    unsafe { pg_sys::LockRelease(&tag, pg_sys::ExclusiveLock as i32, true) };
+}
+
+fn row_tag(table: pg_sys::Oid, number: i32) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
         locktag_field1: database().to_u32(),
-        locktag_field2: source_table.to_u32(),
-        locktag_field3: source_id as u32,
+        locktag_field2: table.to_u32(),
+        locktag_field3: number as u32,
         locktag_field4: 1,
         locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
         // Locks of this method outlive an abort and are released when the process ends.
         locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-    };
-    // SAFETY: the tag lives through the call; a session lock is released when the process ends.
-    let result = unsafe { pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, true, true) };
-    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    }
+}
+
+/// Runs `work`, which opens its own transactions, and cancels it when `time` has passed, as statement_timeout would.
+pub fn within<R>(time: Duration, work: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
+    // SAFETY: the time-out is registered in every process with a database; taken back below, whatever comes of `work`,
+    // which returns its errors. If it has gone off unheard, nobody is to hear it later.
+    unsafe {
+        let delay = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+        raw::enable_timeout_after(raw::STATEMENT_TIMEOUT, delay);
+        let result = work();
+        raw::disable_timeout(raw::STATEMENT_TIMEOUT, true);
+        if raw::get_timeout_indicator(raw::STATEMENT_TIMEOUT, true) {
+            pg_sys::QueryCancelPending = 0;
+        }
+        result
+    }
 }
 
 /// Sets up a background worker: SIGTERM ends it, SIGINT cancels what it does (PostgreSQL's default), SIGHUP reloads.
@@ -262,6 +307,11 @@ pub fn reload_if_asked() {
 
 /// Waits at most `time` or until something is signalled; cancels and shutdowns act here.
 pub fn wait_latch(time: Duration) {
+    wait_for(time, pg_sys::PG_WAIT_EXTENSION);
+}
+
+/// The same, shown in pg_stat_activity as waiting for `event`.
+pub fn wait_for(time: Duration, event: u32) {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: the process's own latch.
     unsafe {
@@ -269,7 +319,7 @@ pub fn wait_latch(time: Duration) {
             pg_sys::MyLatch,
             events as i32,
             time.as_millis() as i64,
-            pg_sys::PG_WAIT_EXTENSION,
+            event,
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
@@ -408,6 +458,24 @@ pub fn spawn(name: String, work: Box<dyn FnOnce() + Send>) -> std::io::Result<Jo
 pub fn in_background<R: Send + 'static>(
     work: impl FnOnce() -> R + Send + 'static,
 ) -> Result<R, Failure> {
+    let receiver = start_in_background(work)?;
+    receive(&receiver, None)?
+        .map_err(|text| Failure::new("XX000", format!("a request ended in a panic: {text}")))
+}
+
+/// The same, for at most a time: work that takes longer is left behind.
+pub fn in_background_within<R: Send + 'static>(
+    time: Duration,
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, Failure> {
+    let receiver = start_in_background(work)?;
+    receive(&receiver, Some(Instant::now() + time))?
+        .map_err(|text| Failure::new("XX000", format!("a request ended in a panic: {text}")))
+}
+
+fn start_in_background<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<Receiver<Result<R, String>>, Failure> {
     let (sender, receiver) = sync_channel(1);
     spawn(
         "gn_harvest ask".to_owned(),
@@ -417,13 +485,15 @@ pub fn in_background<R: Send + 'static>(
         }),
     )
     .map_err(|error| Failure::new("53000", format!("no thread could be started: {error}")))?;
-    receive(&receiver)?
-        .map_err(|text| Failure::new("XX000", format!("a request ended in a panic: {text}")))
+    Ok(receiver)
 }
 
-fn receive<T>(receiver: &Receiver<T>) -> Result<T, Failure> {
+fn receive<T>(receiver: &Receiver<T>, end: Option<Instant>) -> Result<T, Failure> {
     loop {
-        match receiver.recv_timeout(Duration::from_millis(50)) {
+        if end.is_some_and(|end| Instant::now() > end) {
+            return Err(Failure::new("08006", "no answer in time"));
+        }
+        match shown_as_waiting(|| receiver.recv_timeout(Duration::from_millis(50))) {
             Ok(value) => return Ok(value),
             Err(RecvTimeoutError::Timeout) => {
                 check_for_interrupts!();

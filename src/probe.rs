@@ -12,7 +12,7 @@ use crate::mapping::{COLUMNS, DatasetOrigin, FieldMapping, Layout, MappingError,
 use crate::postgres;
 use crate::record::{self, Lengths};
 use crate::settings;
-use crate::source::{MetadataMode, Source};
+use crate::source::{MetadataMode, Source, TargetKind};
 
 /// Rows of the sample from which columns are recognised.
 const SAMPLE: u32 = 100;
@@ -32,6 +32,7 @@ pub fn client(
         max_body_bytes: settings::MAX_BODY.get() as u64 * 1024 * 1024,
         retry_budget: source.retry_budget,
         user_agent: settings::user_agent(),
+        allowed_hosts: settings::allowed_hosts(),
         ca_pem: source
             .ca_certificate
             .as_ref()
@@ -80,15 +81,12 @@ pub fn layout_of(
     items: &[&str],
     geojson: bool,
 ) -> Result<Layout, Failure> {
-    let mut layout = Layout::recognise(
-        names,
-        items,
-        geojson,
-        mappings,
-        source.key_column.as_deref(),
-        source.date_column.as_deref(),
-    )
-    .map_err(|error| {
+    let (key, date) = (source.key_column.as_deref(), source.date_column.as_deref());
+    let recognised = match source.target {
+        TargetKind::Synthese => Layout::recognise(names, items, geojson, mappings, key, date),
+        TargetKind::Records => Layout::recognise_whole(names, items, geojson, key, date),
+    };
+    let mut layout = recognised.map_err(|error| {
         let hint = match &error {
             MappingError::NoSuchColumn(_) => {
                 "gn_harvest.check_source(...) lists the columns of the export."
@@ -106,6 +104,12 @@ pub fn layout_of(
 
 /// Fails when no record of the export could ever be written.
 pub fn require_usable(source: &Source, layout: &Layout) -> Result<(), Failure> {
+    if source.target == TargetKind::Records {
+        return match layout.key {
+            Some(_) => Ok(()),
+            None => Err(keyless(layout)),
+        };
+    }
     let missing: Vec<&str> = COLUMNS
         .iter()
         .zip(&layout.columns)
@@ -128,6 +132,15 @@ pub fn require_usable(source: &Source, layout: &Layout) -> Result<(), Failure> {
             .hint("Ask the partner to add jdd_uuid, name its column with gn_harvest.map_field(source, 'id_dataset', source_column => ...), or put everything into one dataset: alter_source(name, metadata_mode => 'single_dataset', target_dataset => ...)."));
     }
     Ok(())
+}
+
+fn keyless(layout: &Layout) -> Failure {
+    Failure::new("42703", "nothing tells the records of the export apart")
+        .detail(format!(
+            "It has neither id_synthese, nor id, nor a UUID. Its columns: {}.",
+            layout.export_columns().join(", ")
+        ))
+        .hint("Name the column that does: gn_harvest.alter_source(name, key_column => '...').")
 }
 
 /// The least or the greatest key of the export.

@@ -3,13 +3,15 @@
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
+use crate::alert::ColumnChange;
 use crate::deletion::{self, Means};
 use crate::error::Failure;
 use crate::fetch::Order;
 use crate::harvest::Session;
 use crate::mapping::{FieldMapping, Layout};
+use crate::publication::Exports;
 use crate::run::{self, Unfinished};
-use crate::source::{Contract, Source};
+use crate::source::Contract;
 use crate::{postgres, probe, record};
 
 const PAGES_PER_SLICE: i64 = 100;
@@ -18,6 +20,8 @@ const LEAST_PAGES: i64 = 4;
 const MAX_SLICES: i64 = 64;
 /// Keys beyond what a double holds exactly: no server counts that far.
 const ALL_KEYS: (i64, i64) = (-(1 << 53), 1 << 53);
+/// Bounds for keys that fit in PostgreSQL's integer: a server refuses others on such a column (error 500).
+const INTEGER_KEYS: (i64, i64) = (i32::MIN as i64, i32::MAX as i64);
 const ALL_PAGES: (i64, i64) = (0, i32::MAX as i64 - 1);
 
 /// What a run is going to read.
@@ -31,6 +35,7 @@ pub struct Reading {
     pub resumed: bool,
     /// How it learns of deletions.
     pub means: Means,
+    pub exports: Exports,
     /// From when on changes were asked for, and the source's clock when they were.
     pub since: Option<String>,
     pub clock: DateTime<Utc>,
@@ -47,19 +52,41 @@ impl Reading {
     }
 }
 
+/// What there is to read.
+pub enum Prepared {
+    Reading(Box<Reading>),
+    /// The export has no record.
+    Empty {
+        reconcile: bool,
+    },
+}
+
 /// Asks the source what there is to read.
-pub fn prepare(session: &Session) -> Result<Reading, Failure> {
+pub fn prepare(session: &Session) -> Result<Prepared, Failure> {
     let mappings = postgres::transaction(|| session.source.field_mappings())?;
     let fingerprint = session.source.fingerprint(&mappings);
-    let reading = match decide_mode(session, &fingerprint)? {
+    let (reading, reconcile) = match decide_mode(session, &fingerprint)? {
         Mode::Full {
             reconcile,
             unfinished,
-        } => prepare_full(session, &mappings, reconcile, unfinished)?,
-        Mode::Incremental => prepare_incremental(session, &mappings)?,
+        } => (
+            prepare_full(session, &mappings, reconcile, unfinished)?,
+            reconcile,
+        ),
+        Mode::Incremental => match prepare_incremental(session, &mappings)? {
+            Increment::Reading(reading) => (Some(*reading), false),
+            Increment::Empty => (None, false),
+            Increment::NotEnough => {
+                compare_instead(session, &fingerprint)?;
+                (prepare_full(session, &mappings, true, None)?, true)
+            }
+        },
+    };
+    let Some(reading) = reading else {
+        return Ok(Prepared::Empty { reconcile });
     };
     probe::require_usable(&session.source, &reading.layout)?;
-    Ok(reading)
+    Ok(Prepared::Reading(Box::new(reading)))
 }
 
 enum Mode {
@@ -90,7 +117,10 @@ fn decide_mode(session: &Session, fingerprint: &str) -> Result<Mode, Failure> {
             }
             "auto" => match unfinished_mode {
                 Some(mode) => mode,
-                None if source.watermark.is_none() => "full".to_owned(),
+                // Rows that were adopted have yet to be compared, whatever is known of their dates.
+                None if source.watermark.is_none() || source.last_full_at.is_none() => {
+                    "full".to_owned()
+                }
                 None => "incremental".to_owned(),
             },
             asked => asked.to_owned(),
@@ -116,17 +146,34 @@ fn decide_mode(session: &Session, fingerprint: &str) -> Result<Mode, Failure> {
     })
 }
 
+/// The partner publishes another selection than at the last run: what came in bears no new date.
+fn compare_instead(session: &Session, fingerprint: &str) -> Result<(), Failure> {
+    let run_id = session.task.run_id;
+    postgres::transaction(|| {
+        if session.task.planned().is_none() {
+            Spi::run_with_args(
+                "UPDATE gn_harvest.run SET mode = 'reconcile', settings = $2 WHERE id = $1",
+                &[run_id.into(), fingerprint.into()],
+            )?;
+        }
+        run::warn(
+            run_id,
+            "the partner has changed what it publishes: everything is read and compared",
+        )
+    })
+}
+
 fn prepare_full(
     session: &Session,
     mappings: &[FieldMapping],
     reconcile: bool,
     unfinished: Option<Unfinished>,
-) -> Result<Reading, Failure> {
+) -> Result<Option<Reading>, Failure> {
     let (source, client) = (&session.source, &session.client);
     let sample = probe::sample(client, source)?;
     let items: Vec<&str> = sample.items().collect();
     if items.is_empty() {
-        return Err(empty_export(source));
+        return Ok(None);
     }
     let layout = probe::layout(source, mappings, &items, sample.geojson)?;
     let clock = sample.server_date.unwrap_or_else(Utc::now);
@@ -172,8 +219,9 @@ fn prepare_full(
             }
         }
     };
-    let means = deletion::means(session, reconcile);
-    Ok(Reading {
+    let exports = Exports::of(source, &items);
+    let means = deletion::means(session, &layout, &exports, reconcile);
+    Ok(Some(Reading {
         layout,
         order,
         filters: source.filters(),
@@ -181,9 +229,10 @@ fn prepare_full(
         full: true,
         resumed,
         means,
+        exports,
         since: None,
         clock,
-    })
+    }))
 }
 
 /// Page numbers mean nothing to a later run: nothing of this one can be taken up.
@@ -202,12 +251,6 @@ fn begin_anew(session: &Session) -> Result<(), Failure> {
         None => run::forget_slices(session.source.id),
         Some(_) => Ok(()),
     }
-}
-
-fn empty_export(source: &Source) -> Failure {
-    Failure::new("02000", format!("the export of source \"{}\" is empty", source.name))
-        .detail("It has no record, so there is nothing to tell its columns by.")
-        .hint("Ask the partner whether its view and its filters are right; SELECT * FROM gn_harvest.check_source(...) shows what was asked.")
 }
 
 /// Cuts the export's keys into slices; returns the width of the first window.
@@ -233,7 +276,16 @@ fn cut_keys(session: &Session, layout: &Layout, total: Option<i64>) -> Result<i6
         .max(page))
 }
 
-fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<Reading, Failure> {
+/// What an increment would be.
+enum Increment {
+    Reading(Box<Reading>),
+    /// The export has no record.
+    Empty,
+    /// It would not tell all that has changed.
+    NotEnough,
+}
+
+fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<Increment, Failure> {
     let (source, client) = (&session.source, &session.client);
     let (Some(watermark), Some(column)) = (&source.watermark, &source.watermark_column) else {
         return Err(Failure::new("55000", "the source has no watermark")
@@ -250,7 +302,11 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
     let sample = probe::sample(client, source)?;
     let items: Vec<&str> = sample.items().collect();
     if items.is_empty() {
-        return Err(empty_export(source));
+        return Ok(Increment::Empty);
+    }
+    let exports = Exports::of(source, &items);
+    if source.selection.is_some() && exports.selection != source.selection {
+        return Ok(Increment::NotEnough);
     }
     let layout = probe::layout(source, mappings, &items, sample.geojson)?;
     let clock = sample.server_date.unwrap_or_else(Utc::now);
@@ -263,7 +319,10 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
     filters.push((format!("filter_d_up_{column}"), since.clone()));
     let numeric = layout.key.clone().filter(|_| layout.key_is_number);
     let (order, all) = match numeric {
-        Some(key) => (Order::Windows { key, width: None }, ALL_KEYS),
+        Some(key) => (
+            Order::Windows { key, width: None },
+            postgres::transaction(|| key_bounds(source.id))?,
+        ),
         None => (
             Order::Pages {
                 order_by: layout.key.clone(),
@@ -278,16 +337,34 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<R
         Some(&since),
         later.as_deref(),
     )?;
-    Ok(Reading {
+    let means = deletion::means(session, &layout, &exports, false);
+    Ok(Increment::Reading(Box::new(Reading {
         layout,
         order,
         filters,
         watermark: later,
         full: false,
-        means: deletion::means(session, false),
+        means,
+        exports,
         resumed: false,
         since: Some(since),
         clock,
+    })))
+}
+
+/// Bounds that hold every key of the source and that its column can be compared with: what is held tells its type.
+fn key_bounds(source_id: i32) -> Result<(i64, i64), Failure> {
+    let large = Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM gn_harvest.harvested WHERE source_id = $1 AND key_number NOT BETWEEN $2 AND $3)",
+        &[
+            source_id.into(),
+            INTEGER_KEYS.0.into(),
+            INTEGER_KEYS.1.into(),
+        ],
+    )?;
+    Ok(match large {
+        Some(true) => ALL_KEYS,
+        _ => INTEGER_KEYS,
     })
 }
 
@@ -334,34 +411,47 @@ pub fn changed_columns(session: &Session, layout: &Layout) -> Result<Option<Stri
     else {
         return Ok(None);
     };
+    let changes = ColumnChange {
+        frozen: session.source.contract == Contract::Freeze,
+        ..changes
+    };
+    let words = in_words(&changes);
+    if session.source.contract != Contract::Evolve {
+        session.findings.columns.replace(Some(changes));
+    }
     match session.source.contract {
         Contract::Evolve => Ok(None),
         Contract::Warn => Ok(Some(format!(
-            "the columns of the export have changed: {changes}"
+            "the columns of the export have changed: {words}"
         ))),
         Contract::Freeze => {
             let name = session.source.name.replace('\'', "''");
             Err(Failure::new("42703", "the columns of the export have changed")
-                .detail(format!("{changes}."))
+                .detail(format!("{words}."))
                 .hint(format!("Ask the partner. SELECT gn_harvest.accept_columns('{name}'); agrees to them.")))
         }
     }
 }
 
-/// What has gone and what is new, in words; none when nothing is.
-fn difference(before: &[String], now: &[String]) -> Option<String> {
-    let list = |names: &[String], others: &[String]| -> String {
-        names
-            .iter()
-            .filter(|name| !others.contains(name))
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
+/// What has gone and what is new; none when nothing is.
+fn difference(before: &[String], now: &[String]) -> Option<ColumnChange> {
+    let list = |names: &[String], others: &[String]| -> Vec<String> {
+        let missing = names.iter().filter(|name| !others.contains(name));
+        missing.cloned().collect()
     };
-    let parts: Vec<String> = [("gone", list(before, now)), ("new", list(now, before))]
+    let change = ColumnChange {
+        gone: list(before, now),
+        new: list(now, before),
+        frozen: false,
+    };
+    (change != ColumnChange::default()).then_some(change)
+}
+
+fn in_words(change: &ColumnChange) -> String {
+    let parts: Vec<String> = [("gone", &change.gone), ("new", &change.new)]
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
-        .map(|(word, names)| format!("{word}: {names}"))
+        .map(|(word, names)| format!("{word}: {}", names.join(", ")))
         .collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+    parts.join("; ")
 }

@@ -3,13 +3,13 @@
 use pgrx::prelude::*;
 
 use crate::error::Failure;
-use crate::harvest::{Session, phase};
+use crate::harvest::{Session, phase, require_same_source};
 use crate::mapping::{self, FieldMapping};
 use crate::record::Reason;
 use crate::run::{self, Counts};
 use crate::source::MetadataMode;
-use crate::synthese::{self, Synthese};
-use crate::target::{self, Parsed, Target};
+use crate::synthese;
+use crate::target::{self, Opened, Parsed, Target};
 use crate::{postgres, probe, settings};
 
 /// Tries each dead letter that waits once more.
@@ -18,16 +18,15 @@ pub fn run(session: &Session) -> Result<(), Failure> {
     let total = postgres::transaction(|| waiting(source.id))?;
     phase(session, "retrying", Some(total))?;
     let mappings = postgres::transaction(|| source.field_mappings())?;
-    let mut synthese = postgres::transaction(|| {
-        Synthese::open(
-            source,
-            session.task.run_id,
-            session.owner,
-            session.search_path,
-        )
+    let mut opened = postgres::transaction(|| {
+        require_same_source(source)?;
+        Opened::open(session)
     })?;
-    replay(session, &mut synthese, &mappings, &Which::All)?;
-    postgres::transaction(|| synthese::forget_awaited_taxa(source.id))
+    replay(session, opened.target(), &mappings, &Which::All)?;
+    postgres::transaction(|| {
+        opened.tell()?;
+        synthese::forget_awaited_taxa(source.id)
+    })
 }
 
 /// Which dead letters are tried.

@@ -11,8 +11,8 @@ use crate::deletion::LOSS_GUARD;
 use crate::error::Failure;
 use crate::fetch::Slice;
 use crate::geonature::Traffic;
-use crate::postgres;
 use crate::worker::Task;
+use crate::{postgres, synthese};
 
 /// What a run counts; the names are those of the columns of gn_harvest.run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -94,8 +94,8 @@ pub fn exists(run_id: i64) -> Result<bool, Failure> {
     .unwrap_or(false))
 }
 
-/// Takes the source for this worker, closes runs of it that died, and writes the run's row.
-/// False when another worker has the source.
+/// Takes the source for this worker, closes runs of it that died, settles the ticks that it was started for, and writes
+/// the run's row. False when another worker has the source, or has done what this one was started for.
 pub fn begin(task: &Task, source: &str) -> Result<bool, Failure> {
     if task.is_check() || task.planned().is_some() {
         forget_old_answers(task.source_id)?;
@@ -106,7 +106,10 @@ pub fn begin(task: &Task, source: &str) -> Result<bool, Failure> {
         if !postgres::lock_source(table, task.source_id) {
             return Ok(false);
         }
-        close_orphans(task.source_id)?;
+        close_orphans(Some(task.source_id))?;
+    }
+    if !settle(task)? {
+        return Ok(false);
     }
     Spi::run_with_args(
         "INSERT INTO gn_harvest.run (id, source_id, source, mode, started_by, allow_loss, pid) VALUES ($1, $2, $3, $4, $5, $6, pg_backend_pid())",
@@ -122,15 +125,61 @@ pub fn begin(task: &Task, source: &str) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Runs whose worker died; this worker has the source's lock, so none of them lives.
-fn close_orphans(source_id: i32) -> Result<(), Failure> {
+/// Settles the ticks for which the scheduler started this run. False when they are settled already, or the source has
+/// been paused or altered since.
+fn settle(task: &Task) -> Result<bool, Failure> {
+    let Some(settled) = task.settled else {
+        return Ok(true);
+    };
+    let moment = |micros| TimestampWithTimeZone::try_from(micros).ok();
+    Spi::connect_mut(|client| {
+        let rows = client.update(
+            "UPDATE gn_harvest.source_state st
+             SET ticks_settled_at = gn_harvest.clock(),
+                 reconciles_settled_at = CASE WHEN $4 THEN gn_harvest.clock() ELSE reconciles_settled_at END
+             FROM gn_harvest.source s
+             WHERE st.source_id = $1 AND s.id = st.source_id AND s.enabled
+               AND st.ticks_settled_at = $2 AND st.reconciles_settled_at = $3
+             RETURNING st.source_id",
+            None,
+            &[
+                task.source_id.into(),
+                moment(settled.ticks).into(),
+                moment(settled.reconciles).into(),
+                (task.mode == "reconcile").into(),
+            ],
+        )?;
+        Ok(!rows.is_empty())
+    })
+}
+
+/// Closes the runs of this database whose worker is gone, for the scheduler.
+pub fn close_abandoned() -> Result<(), Failure> {
+    let any = Spi::connect(|client| -> Result<bool, Failure> {
+        let rows = client.select(
+            "SELECT FROM gn_harvest.run r
+             WHERE r.status = 'running' AND r.mode <> 'check'
+               AND (r.source_id IN (SELECT gn_harvest.working_source())) IS NOT TRUE",
+            Some(1),
+            &[],
+        )?;
+        Ok(!rows.is_empty())
+    })?;
+    if any { close_orphans(None) } else { Ok(()) }
+}
+
+/// Runs whose worker died: those of a source, of which this worker has the lock so that none of them lives, or all of
+/// those that nobody works on.
+fn close_orphans(source_id: Option<i32>) -> Result<(), Failure> {
     Spi::run_with_args(
         "UPDATE gn_harvest.run
          SET status = 'interrupted', finished_at = now(), error_sqlstate = '57P02',
              error_message = 'the worker of this run is gone',
              error_detail = 'It was ended from outside, or the server went down.',
              error_hint = CASE WHEN mode IN ('full', 'reconcile') THEN 'The next run goes on where it stopped.' ELSE 'The next run reads the same changes again.' END
-         WHERE source_id = $1 AND status = 'running' AND mode <> 'check'",
+         WHERE status = 'running' AND mode <> 'check'
+           AND CASE WHEN $1 IS NULL THEN (source_id IN (SELECT gn_harvest.working_source())) IS NOT TRUE
+                    ELSE source_id = $1 END",
         &[source_id.into()],
     )?;
     Spi::run_with_args(
@@ -288,6 +337,9 @@ pub fn end(
             failure.and_then(|f| f.hint.clone()).into(),
         ],
     )?;
+    if !matches!(task.kind(), "check" | "plan") {
+        synthese::fold(task.source_id)?;
+    }
     if matches!(task.kind(), "check" | "plan" | "retry" | "drop") {
         return Ok(());
     }
@@ -421,15 +473,18 @@ pub fn cut(run_id: i64, least: i64, greatest: i64, count: i64) -> Result<(), Fai
     Ok(())
 }
 
-/// Claims the next slice that nobody works on, if there is one, with what of it remains to be read.
+/// Claims the next slice that nobody works on, if there is one, with what of it remains to be read. In a CTE: a subquery
+/// that is joined may be run again for each row of the table, and would claim slices that nobody then reads.
 pub fn claim_slice(run_id: i64) -> Result<Option<Slice>, Failure> {
     let claimed = Spi::connect_mut(|client| -> Result<_, Failure> {
         let rows = client.update(
-            "UPDATE gn_harvest.slice sl
+            "WITH next AS MATERIALIZED (
+                 SELECT run_id, no FROM gn_harvest.slice
+                 WHERE run_id = $1 AND claimed_by IS NULL AND int8multirange(whole) <> done
+                 ORDER BY no LIMIT 1 FOR UPDATE SKIP LOCKED)
+             UPDATE gn_harvest.slice sl
              SET claimed_by = pg_backend_pid()
-             FROM (SELECT run_id, no FROM gn_harvest.slice
-                   WHERE run_id = $1 AND claimed_by IS NULL AND int8multirange(whole) <> done
-                   ORDER BY no LIMIT 1 FOR UPDATE SKIP LOCKED) next
+             FROM next
              WHERE sl.run_id = next.run_id AND sl.no = next.no
              RETURNING sl.no,
                        ARRAY(SELECT lower(r) FROM unnest(int8multirange(sl.whole) - sl.done) r ORDER BY 1),
@@ -510,6 +565,24 @@ pub fn expected(run_id: i64) -> Result<Option<i64>, Failure> {
         "SELECT max(total) FROM gn_harvest.run WHERE id = $1",
         &[run_id.into()],
     )?)
+}
+
+/// Fails when a part of what a run set out to read is not read: its success would hide it for good.
+pub fn require_all_read(run_id: i64) -> Result<(), Failure> {
+    let left = Spi::get_one_with_args::<i64>(
+        "SELECT count(*) FROM gn_harvest.slice WHERE run_id = $1 AND done <> int8multirange(whole)",
+        &[run_id.into()],
+    )?
+    .unwrap_or(0);
+    if left == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "XX000",
+        format!("{left} parts of the export were not read to their end"),
+    )
+    .detail("What came has been written; the run does not pass for a whole one.")
+    .hint("Run it again, and report this with the server's log."))
 }
 
 /// Someone changed what the source reads: its slices are gone, and what is left of the run would pass for the whole.

@@ -14,6 +14,7 @@ pub struct Source {
     pub name: String,
     pub url: String,
     pub export_id: i32,
+    pub target: TargetKind,
     pub format: Format,
     pub filters: serde_json::Map<String, serde_json::Value>,
     pub key_column: Option<String>,
@@ -34,6 +35,7 @@ pub struct Source {
     pub contract: Contract,
     pub ca_certificate: Option<String>,
     pub metadata_export_id: Option<i32>,
+    pub deletion_export_id: Option<i32>,
     pub metadata_mode: MetadataMode,
     /// unique_dataset_id; there in mode `single_dataset`, and only then.
     pub target_dataset: Option<String>,
@@ -44,11 +46,25 @@ pub struct Source {
     pub watermark: Option<String>,
     pub watermark_column: Option<String>,
     pub deletion_watermark: Option<String>,
+    /// End of its last full run; none after an adoption, whatever the watermark.
+    pub last_full_at: Option<String>,
+    /// What the partner's marker said of its selection at the last run.
+    pub selection: Option<i64>,
     pub export_columns: Option<Vec<String>>,
     pub column_formats: std::collections::HashMap<String, Format>,
     login: Option<String>,
     password: Option<String>,
     token: Option<String>,
+}
+
+/// Where the records of a source go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// Observations, into gn_synthese.synthese, with their metadata.
+    Synthese,
+    /// Whatever they are, into gn_harvest.record.
+    Records,
 }
 
 /// How an export writes nomenclatures.
@@ -172,8 +188,8 @@ impl Source {
     pub fn reading(&self) -> String {
         let filters = serde_json::Value::Object(self.filters.clone());
         format!(
-            "{} {} {filters} {:?} {:?}",
-            self.url, self.export_id, self.key_column, self.date_column
+            "{} {} {filters} {:?} {:?} {:?}",
+            self.url, self.export_id, self.key_column, self.date_column, self.target
         )
     }
 

@@ -1,12 +1,17 @@
 //! Where the records of a run go, as the reading of an export, its deletions and its dead letters see it.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::error::Failure;
+use crate::harvest::Session;
 use crate::mapping::Layout;
 use crate::record::{Batch, Reason};
+use crate::records::Records;
 use crate::run::Counts;
+use crate::source::TargetKind;
+use crate::synthese::Synthese;
 
 /// A page as it was parsed, with the text of its items.
 pub struct Parsed {
@@ -37,10 +42,68 @@ pub trait Target {
     fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure>;
 
     /// Of the datasets that some records name, those to which records can go now, as text. In a transaction.
-    fn datasets_here(&mut self, batch: Batch) -> Result<HashSet<String>, Failure>;
+    fn datasets_here(&mut self, _batch: Batch) -> Result<HashSet<String>, Failure> {
+        Ok(HashSet::new())
+    }
 
     /// What is written from now on are dead letters, refused before for a reason that decides what they may replace.
     fn replaying(&mut self, refused_as: Option<Reason>);
+}
+
+/// The target of a source, opened for a run.
+pub enum Opened {
+    Synthese(Box<Synthese>),
+    Records(Records),
+}
+
+impl Opened {
+    /// In a transaction.
+    pub fn open(session: &Session) -> Result<Self, Failure> {
+        let (source, run_id) = (&session.source, session.task.run_id);
+        match source.target {
+            TargetKind::Synthese => {
+                let mut synthese =
+                    Synthese::open(source, run_id, session.owner, session.search_path)?;
+                synthese.touched = Rc::clone(&session.findings.touched);
+                Ok(Opened::Synthese(Box::new(synthese)))
+            }
+            TargetKind::Records => {
+                session.findings.touched.borrow_mut().lose_track();
+                Ok(Opened::Records(Records::open(source, run_id)?))
+            }
+        }
+    }
+
+    pub fn target(&mut self) -> &mut dyn Target {
+        match self {
+            Opened::Synthese(synthese) => &mut **synthese,
+            Opened::Records(records) => records,
+        }
+    }
+
+    /// For what only observations have: their metadata.
+    pub fn synthese(&mut self) -> Option<&mut Synthese> {
+        match self {
+            Opened::Synthese(synthese) => Some(synthese),
+            Opened::Records(_) => None,
+        }
+    }
+
+    /// Says what a reader of the run should know. In a transaction, when everything is written.
+    pub fn tell(&mut self) -> Result<(), Failure> {
+        match self {
+            Opened::Synthese(_) => Ok(()),
+            Opened::Records(records) => records.tell_flaws(),
+        }
+    }
+
+    /// Leaves nothing of the source behind, when its rows are gone. In a transaction.
+    pub fn leave(&mut self) -> Result<(), Failure> {
+        match self {
+            Opened::Synthese(synthese) => synthese.leave(),
+            Opened::Records(_) => Ok(()),
+        }
+    }
 }
 
 /// Reads items and keeps their texts.

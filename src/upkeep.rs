@@ -24,9 +24,9 @@ pub const LOOKED_AT: i64 = 25;
 const ROWS_OF_A_RECORD: u32 = 10;
 
 /// Before the records are read.
-pub fn begin(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {
+pub fn begin(session: &Session, reading: &Reading, synthese: &mut Synthese) -> Result<(), Failure> {
     move_observations(session, synthese)?;
-    let Some(export) = metadata_export(&session.source) else {
+    let Some(export) = metadata_export(&session.source, reading) else {
         return Ok(());
     };
     let metadata = read_export(session, export)?;
@@ -35,9 +35,9 @@ pub fn begin(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> 
 }
 
 /// The separate metadata export that is read.
-pub fn metadata_export(source: &Source) -> Option<i32> {
+pub fn metadata_export(source: &Source, reading: &Reading) -> Option<i32> {
     let single = source.metadata_mode == MetadataMode::SingleDataset;
-    source.metadata_export_id.filter(|_| !single)
+    reading.exports.metadata.filter(|_| !single)
 }
 
 /// When the records have been read and written.
@@ -51,13 +51,14 @@ pub fn finish(
     }
     postgres::transaction(|| synthese.write_heard())?;
     retry::run_resolvable(session, synthese)?;
+    postgres::transaction(|| synthese.learn_valid_names(reading.full))?;
     postgres::transaction(|| synthese.tell_closed())
 }
 
 /// Whether metadata may have changed without this reading having met it.
 pub fn looks_at_unseen(source: &Source, reading: &Reading) -> bool {
     let whole = reading.full && !reading.resumed;
-    source.metadata_mode == MetadataMode::Full && source.metadata_export_id.is_none() && !whole
+    source.metadata_mode == MetadataMode::Full && reading.exports.metadata.is_none() && !whole
 }
 
 fn move_observations(session: &Session, synthese: &mut Synthese) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ use crate::mapping::Layout;
 use crate::postgres;
 use crate::postgres::queue::{self, Queue};
 use crate::run;
+use crate::settings;
 use crate::source::Source;
 use crate::synthese::Synthese;
 use crate::target::{self, Reader, Target};
@@ -78,7 +79,9 @@ pub extern "C-unwind" fn gn_harvest_writer(_argument: pg_sys::Datum) {
         return;
     };
     let outcome = postgres::guarded(|| {
-        let search_path = postgres::transaction(worker::prepare_session)?;
+        let search_path = postgres::transaction(|| {
+            worker::prepare_session(&settings::LOCK_TIMEOUT.get().to_string())
+        })?;
         serve(&post, &search_path, &mut queue)
     });
     if let Err(failure) = outcome {

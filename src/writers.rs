@@ -14,6 +14,7 @@ use crate::postgres::queue::{self, Queue, Sent};
 use crate::reading::Reading;
 use crate::run;
 use crate::settings;
+use crate::source::TargetKind;
 use crate::worker::MAX_EXTRA;
 use crate::writer::{Post, WRITER_TYPE};
 
@@ -49,7 +50,9 @@ impl Writers {
         let usual = settings::WRITERS.get() as usize;
         let wanted = session.source.writers.unwrap_or(usual);
         let shareable = reading.full && matches!(reading.order, Order::Windows { .. });
-        if wanted < 2 || !shareable || session.task.planned().is_some() {
+        // Records are written at once as they come, and their flaws are told by the one that reads them.
+        let observations = session.source.target == TargetKind::Synthese;
+        if wanted < 2 || !shareable || !observations || session.task.planned().is_some() {
             return Ok(None);
         }
         let run_id = session.task.run_id;
@@ -71,6 +74,10 @@ impl Writers {
                 "{started} of {wanted} writers could be started: no background worker slot is free (max_worker_processes)"
             );
             postgres::transaction(|| run::warn(run_id, &text))?;
+        }
+        if started > 1 {
+            // What they touch stays with them.
+            session.findings.touched.borrow_mut().lose_track();
         }
         // One writer and a worker that reads for it are no faster than a worker that does both.
         Ok((started > 1).then_some(writers))

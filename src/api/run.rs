@@ -63,6 +63,7 @@ fn start(
         mode: mode.to_owned(),
         started_by: started_by.to_owned(),
         allow_loss,
+        settled: None,
     };
     worker::run(&task, wait)?;
     if !run::exists(run_id)? {

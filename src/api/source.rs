@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 use crate::mapping::{self, Kind};
 use crate::record::{self, Reason};
-use crate::{geonature, postgres};
+use crate::{geonature, postgres, settings};
 
 /// A base address of a GeoNature in its canonical form, or an error that says what is wrong with it.
 #[pg_extern(immutable, strict)]
@@ -21,6 +21,14 @@ fn normalise_url(url: &str) -> String {
 #[pg_extern(immutable, strict)]
 fn url_host(url: &str) -> String {
     parse(url).origin().ascii_serialization()
+}
+
+/// Refuses an address whose host this server may not ask. Not in the trigger: a dump is restored elsewhere, too.
+#[pg_extern(stable, strict)]
+fn check_allowed_host(url: &str) {
+    if let Err(error) = settings::allowed_hosts().check(&parse(url)) {
+        Failure::from(error).raise();
+    }
 }
 
 fn parse(url: &str) -> url::Url {
@@ -95,6 +103,8 @@ fn rejection_reasons() -> Vec<String> {
 fn hide_statement(function: &str) {
     postgres::hide_statement(match function {
         "add_source" => c"SELECT gn_harvest.add_source(***)",
+        "adopt_gn2pg" => c"SELECT gn_harvest.adopt_gn2pg(***)",
+        "add_channel" => c"SELECT gn_harvest.add_channel(***)",
         _ => c"SELECT gn_harvest.set_credentials(***)",
     });
 }
@@ -102,6 +112,7 @@ fn hide_statement(function: &str) {
 extension_sql!(
     "COMMENT ON FUNCTION gn_harvest.normalise_url(text) IS 'The address of a GeoNature in its canonical form, or an error that says what is wrong with it.';
      COMMENT ON FUNCTION gn_harvest.url_host(text) IS 'Scheme, host and port of an address.';
+     COMMENT ON FUNCTION gn_harvest.check_allowed_host(text) IS 'Refuses an address whose host is not among gn_harvest.allowed_hosts.';
      COMMENT ON FUNCTION gn_harvest.target_columns() IS 'Columns of gn_synthese.synthese that a harvest fills with values of the export: those that protected_columns knows.';
      COMMENT ON FUNCTION gn_harvest.field_columns() IS 'Columns of gn_synthese.synthese that map_field can feed.';
      COMMENT ON FUNCTION gn_harvest.check_constant(text, text) IS 'Refuses a constant that could not be written into a column.';
@@ -109,5 +120,5 @@ extension_sql!(
      COMMENT ON FUNCTION gn_harvest.rejection_reasons() IS 'Reason codes of rejected_record, each explained in the README.';
      COMMENT ON FUNCTION gn_harvest.hide_statement(text) IS 'Hides the running statement, which holds a secret, from pg_stat_activity and from the log of errors.';",
     name = "source_functions",
-    requires = [normalise_url, url_host, target_columns, field_columns, check_constant, mappable_columns, rejection_reasons, hide_statement]
+    requires = [normalise_url, url_host, check_allowed_host, target_columns, field_columns, check_constant, mappable_columns, rejection_reasons, hide_statement]
 );

@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use chrono::Utc;
 
 use super::{ERROR, OK, Report, WARNING, list};
+use crate::deletion::departures;
 use crate::error::Failure;
 use crate::geonature::{Credentials, Page, PageQuery, Probe};
 use crate::harvest::Session;
 use crate::mapping::{COLUMNS, DatasetOrigin, GeometryOrigin, Layout, Origin};
+use crate::publication::Exports;
 use crate::record::{self, Lengths};
-use crate::source::MetadataMode;
+use crate::source::{MetadataMode, TargetKind};
 use crate::{postgres, probe};
 
 /// Asks it all. None when nothing came that a record could be made of.
@@ -50,9 +52,21 @@ pub(super) fn ask(
     let layout = probe::layout(source, &mappings, &items, page.geojson)?;
     key(&layout, &items, report);
     date(session, &layout, &page, report)?;
-    deletions(session, &page, report)?;
-    let single_dataset = session.source.metadata_mode == MetadataMode::SingleDataset;
-    columns(&layout, single_dataset, report);
+    let exports = Exports::of(source, &items);
+    deletions(session, &layout, &exports, &page, report)?;
+    if source.target == TargetKind::Records {
+        let names = layout.export_columns();
+        let detail = format!(
+            "{} columns, each kept as it is: {}",
+            names.len(),
+            list(&names)
+        );
+        report.say("columns", OK, detail);
+        geometry(&layout, report);
+    } else {
+        let single_dataset = source.metadata_mode == MetadataMode::SingleDataset;
+        columns(&layout, &exports, single_dataset, report);
+    }
     Ok(Some((layout, page)))
 }
 
@@ -283,7 +297,34 @@ fn date(
     Ok(())
 }
 
-fn deletions(session: &Session, page: &Page, report: &mut Report) -> Result<(), Failure> {
+fn deletions(
+    session: &Session,
+    layout: &Layout,
+    exports: &Exports,
+    page: &Page,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    if let Some(export) = exports.deletions {
+        match departures::read(session, export, "5000-01-01 00:00:00") {
+            Ok(_) => report.say(
+                "deletions",
+                OK,
+                format!("export {export} tells what was deleted or left"),
+            ),
+            Err(failure) if failure.is_cancel() => return Err(failure),
+            Err(failure) => report.failed("deletions", failure),
+        }
+        return Ok(());
+    }
+    if layout.whole && !layout.key_is_id_synthese() {
+        report.advise(
+            "deletions",
+            WARNING,
+            "the log of deletions speaks of observations by id_synthese: it says nothing of these records",
+            "gn_harvest.run(name, 'reconcile') deletes here what the export no longer has.",
+        );
+        return Ok(());
+    }
     if !matches!(session.source.credentials(), Credentials::Login { .. }) {
         report.advise(
             "deletions",
@@ -306,7 +347,7 @@ fn deletions(session: &Session, page: &Page, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
-fn columns(layout: &Layout, single_dataset: bool, report: &mut Report) {
+fn columns(layout: &Layout, exports: &Exports, single_dataset: bool, report: &mut Report) {
     let recognised: Vec<String> = layout
         .recognised
         .iter()
@@ -341,6 +382,11 @@ fn columns(layout: &Layout, single_dataset: bool, report: &mut Report) {
             ),
         );
     }
+    geometry(layout, report);
+    metadata(layout, exports, single_dataset, report);
+}
+
+fn geometry(layout: &Layout, report: &mut Report) {
     match &layout.geometry {
         GeometryOrigin::Wkt(name) => report.say(
             "geometry",
@@ -359,9 +405,17 @@ fn columns(layout: &Layout, single_dataset: bool, report: &mut Report) {
         ),
         GeometryOrigin::None => report.say("geometry", WARNING, "the export has no geometry"),
     }
+}
+
+fn metadata(layout: &Layout, exports: &Exports, single_dataset: bool, report: &mut Report) {
     match &layout.dataset {
         _ if single_dataset => report.say("metadata", OK, "every record goes into target_dataset"),
         DatasetOrigin::Embedded { .. } => report.say("metadata", OK, "datasets and frameworks come whole in each record"),
+        _ if exports.metadata.is_some() => report.say(
+            "metadata",
+            OK,
+            format!("datasets and frameworks come from export {}", exports.metadata.unwrap_or_default()),
+        ),
         DatasetOrigin::Names { .. } => report.say("metadata", WARNING, "datasets and frameworks come by UUID and name only"),
         DatasetOrigin::None => report.advise(
             "metadata",

@@ -10,22 +10,13 @@ use crate::geonature::Page;
 use crate::harvest::Session;
 use crate::mapping::Layout;
 use crate::run::Counts;
-use crate::source::Format;
-use crate::synthese::Synthese;
-use crate::target::{self, Target};
+use crate::source::{Format, TargetKind};
+use crate::target::{self, Opened};
 use crate::{postgres, probe, settings};
 
 /// The target alone, when the partner gave nothing to try it with.
 pub(super) fn look(session: &Session, report: &mut Report) -> Result<(), Failure> {
-    let opened = postgres::rehearsal(|| {
-        Synthese::open(
-            &session.source,
-            session.task.run_id,
-            session.owner,
-            session.search_path,
-        )
-        .map(|_| ())
-    });
+    let opened = postgres::rehearsal(|| Opened::open(session).map(|_| ()));
     say_target(session, opened, report)
 }
 
@@ -35,6 +26,17 @@ fn say_target(
     report: &mut Report,
 ) -> Result<(), Failure> {
     match opened {
+        Ok(()) if session.source.target == TargetKind::Records => {
+            let detail = match postgres::transaction(has_postgis)? {
+                true => {
+                    "gn_harvest.record; PostGIS is here, so views of create_record_view have the geometry"
+                }
+                false => {
+                    "gn_harvest.record; without PostGIS, views of create_record_view have no geometry"
+                }
+            };
+            report.say("target", OK, detail);
+        }
         Ok(()) => report.say(
             "target",
             OK,
@@ -52,6 +54,11 @@ fn say_target(
     Ok(())
 }
 
+fn has_postgis() -> Result<bool, Failure> {
+    let query = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'postgis')";
+    Ok(Spi::get_one::<bool>(query)?.unwrap_or(false))
+}
+
 /// Writes the first page for real, looks at it, and takes it back.
 pub(super) fn try_out(
     session: &Session,
@@ -64,16 +71,12 @@ pub(super) fn try_out(
         return look(session, report);
     }
     let rehearsed = postgres::rehearsal(|| {
-        let mut synthese = Synthese::open(
-            &session.source,
-            session.task.run_id,
-            session.owner,
-            session.search_path,
-        )?;
-        let pages = vec![target::parse(&synthese.reader(), &layout, page.items())];
+        let mut opened = Opened::open(session)?;
+        let reader = opened.target().reader();
+        let pages = vec![target::parse(&reader, &layout, page.items())];
         let mut counts = Counts::default();
-        synthese.write(pages, &mut counts)?;
-        let formats = synthese.formats();
+        opened.target().write(pages, &mut counts)?;
+        let formats = opened.synthese().map(|synthese| synthese.formats());
         let sample = sample_row(session)?;
         let reasons = rejections(session)?;
         Ok(Rehearsed {
@@ -97,7 +100,8 @@ pub(super) fn try_out(
 /// What writing the first page did before it was taken back.
 struct Rehearsed {
     counts: Counts,
-    formats: Vec<(&'static str, Format)>,
+    /// None when nothing is written in codes or labels.
+    formats: Option<Vec<(&'static str, Format)>>,
     sample: Option<String>,
     reasons: Vec<String>,
     unknown: Vec<String>,
@@ -105,30 +109,9 @@ struct Rehearsed {
 
 impl Rehearsed {
     fn say(self, report: &mut Report) {
-        let mut by_format: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (column, format) in &self.formats {
-            by_format
-                .entry(if *format == Format::Labels {
-                    "labels"
-                } else {
-                    "codes"
-                })
-                .or_default()
-                .push(column);
+        if let Some(formats) = &self.formats {
+            say_formats(formats, report);
         }
-        let summary: Vec<String> = by_format
-            .iter()
-            .map(|(format, columns)| format!("{format} in {} columns", columns.len()))
-            .collect();
-        report.say(
-            "codes_or_labels",
-            OK,
-            if summary.is_empty() {
-                "no nomenclature in the first page".to_owned()
-            } else {
-                summary.join(", ")
-            },
-        );
         let counts = &self.counts;
         let written = counts.inserted + counts.updated + counts.unchanged;
         let detail = format!(
@@ -159,8 +142,42 @@ impl Rehearsed {
     }
 }
 
+fn say_formats(formats: &[(&'static str, Format)], report: &mut Report) {
+    let mut by_format: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (column, format) in formats {
+        by_format
+            .entry(if *format == Format::Labels {
+                "labels"
+            } else {
+                "codes"
+            })
+            .or_default()
+            .push(column);
+    }
+    let summary: Vec<String> = by_format
+        .iter()
+        .map(|(format, columns)| format!("{format} in {} columns", columns.len()))
+        .collect();
+    report.say(
+        "codes_or_labels",
+        OK,
+        if summary.is_empty() {
+            "no nomenclature in the first page".to_owned()
+        } else {
+            summary.join(", ")
+        },
+    );
+}
+
 /// One row as it was written, by the target's own names. Read as the source's owner, as all of the target.
 fn sample_row(session: &Session) -> Result<Option<String>, Failure> {
+    if session.source.target == TargetKind::Records {
+        return Ok(Spi::get_one_with_args::<String>(
+            "SELECT (SELECT jsonb_pretty(jsonb_strip_nulls(r.item)) FROM gn_harvest.record r
+                     WHERE r.source_id = $1 ORDER BY r.changed_at DESC, r.id LIMIT 1)",
+            &[session.source.id.into()],
+        )?);
+    }
     let written = Spi::get_one_with_args::<i64>(
         "SELECT (SELECT id_synthese FROM gn_harvest.harvested
                  WHERE source_id = $1 AND first_run = $2 ORDER BY key_number, source_key LIMIT 1)",

@@ -253,9 +253,7 @@ impl Inner {
         let mut url = ask.url(&base);
         for _ in 0..=redirect::MOST {
             self.retry.respect_pause()?;
-            if !self.limits.allow_link_local {
-                refuse_literal(&url)?;
-            }
+            self.refuse_forbidden(&url)?;
             let mut request = self
                 .transport
                 .request(ask.method.clone(), url.clone())
@@ -287,6 +285,15 @@ impl Inner {
             ..Seen::default()
         });
         Err(FetchError::TooManyRedirects { seen })
+    }
+
+    /// Refuses to ask where we may not; at each step of a redirect too.
+    fn refuse_forbidden(&self, url: &Url) -> Result<(), FetchError> {
+        self.limits.allowed_hosts.check(url)?;
+        match self.limits.allow_link_local {
+            true => Ok(()),
+            false => refuse_literal(url),
+        }
     }
 
     fn base(&self) -> Url {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+use super::allowed::AllowedHosts;
 use super::error::FetchError;
 
 /// A password or a token: it prints as `***` and leaves only by [`Secret::expose`].
@@ -136,6 +137,8 @@ pub struct Limits {
     pub user_agent: String,
     /// Certificates of private authorities, PEM, added to those of the system.
     pub ca_pem: Option<Vec<u8>>,
+    /// Hosts that may be asked at all.
+    pub allowed_hosts: AllowedHosts,
     /// Link-local and cloud metadata addresses are refused unless this is set.
     pub allow_link_local: bool,
 }
@@ -152,6 +155,7 @@ impl Default for Limits {
             max_retry_after: Duration::from_secs(300),
             user_agent: concat!("gn_harvest/", env!("CARGO_PKG_VERSION")).to_owned(),
             ca_pem: None,
+            allowed_hosts: AllowedHosts::default(),
             allow_link_local: false,
         }
     }

@@ -35,6 +35,8 @@ pub enum FetchError {
     Tls { host: String, reason: String },
     #[error("{host} leads to {address}, a link-local or metadata address, which is refused")]
     AddressRefused { host: String, address: IpAddr },
+    #[error("{host} is not among the hosts that this server may ask")]
+    HostNotAllowed { host: String },
     #[error("the server redirects to {to_host}, which is not followed")]
     Redirected { seen: Box<Seen>, to_host: String },
     #[error("the server redirects in circles")]
@@ -82,6 +84,16 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    pub(crate) fn host_not_allowed(url: &url::Url) -> Self {
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default();
+        let host = match port {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        Self::HostNotAllowed { host }
+    }
+
     /// What happened, in one line.
     pub fn message(&self) -> String {
         self.to_string()
@@ -91,6 +103,11 @@ impl FetchError {
     pub fn detail(&self) -> Option<String> {
         if let Self::RetryBudgetExhausted { last, .. } = self {
             return last.detail();
+        }
+        if let Self::HostNotAllowed { .. } = self {
+            return Some(
+                "The setting gn_harvest.allowed_hosts lists those that it may.".to_owned(),
+            );
         }
         let seen = self.seen()?;
         let mut parts = Vec::new();
@@ -134,6 +151,9 @@ impl FetchError {
             }
             Self::AddressRefused { .. } => {
                 "Give the public address of the GeoNature with gn_harvest.alter_source(name, url => '…')."
+            }
+            Self::HostNotAllowed { .. } => {
+                "A superuser adds it: ALTER SYSTEM SET gn_harvest.allowed_hosts = '…'; SELECT pg_reload_conf();"
             }
             Self::Redirected { .. } => {
                 "If the GeoNature has moved, give its new address with gn_harvest.alter_source(name, url => '…'): credentials never follow a redirect to another host."
@@ -190,7 +210,7 @@ impl FetchError {
             Self::NotJson { .. } | Self::BadShape { .. } => "22032",
             Self::BodyTooLarge { .. } => "54000",
             Self::CredentialsRefused { .. } | Self::LoginNeeded { .. } => "28000",
-            Self::ExportForbidden { .. } => "42501",
+            Self::ExportForbidden { .. } | Self::HostNotAllowed { .. } => "42501",
             Self::ExportNotFound { .. } => "42704",
             Self::Redirected { .. }
             | Self::TooManyRedirects { .. }

@@ -7,7 +7,7 @@ const MASK: &str = "***";
 const SHORTEST: usize = 4;
 
 /// Secrets in every spelling in which a server may repeat them.
-pub(super) struct Mask {
+pub struct Mask {
     /// The longest first: one may be a part of another.
     spellings: Vec<String>,
     short: Vec<String>,

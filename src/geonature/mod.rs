@@ -3,6 +3,7 @@
 //! nothing here touches PostgreSQL, and everything may be called from any thread.
 
 mod address;
+mod allowed;
 mod ask;
 mod client;
 mod control;
@@ -13,15 +14,19 @@ mod error;
 mod exchange;
 mod mask;
 mod page;
+mod post;
 mod redirect;
 mod retry;
 mod session;
 
 pub use address::{forbidden as forbidden_address, refuse_literal};
+pub use allowed::AllowedHosts;
 pub(crate) use client::Patience;
 pub use client::{Client, Module, Probe};
 pub use control::{Spawn, Stop, Traffic, plain_spawn};
 pub use deletions::Deletion;
 pub use endpoint::{Credentials, Endpoint, Limits, Secret, parse_url};
 pub use error::{FetchError, Seen};
+pub use mask::Mask;
 pub use page::{License, Page, PageQuery, Shape};
+pub use post::{Post, parse_secret_url};

@@ -1,6 +1,7 @@
 //! Finds what each column of an export feeds, by the table of columns and by the mappings
 //! that the data manager made for the source.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
@@ -16,6 +17,7 @@ const KEY_TARGET: &str = "entity_source_pk_value";
 const GEOMETRY_TARGET: &str = "the_geom_4326";
 const DATASET_TARGET: &str = "id_dataset";
 const AREA_TARGET: &str = "id_area_attachment";
+const UUID_TARGET: &str = "unique_id_sinp";
 const WATERMARK: &str = "watermark";
 
 /// Names of the parts of a record that are not plain values, best first.
@@ -32,6 +34,9 @@ const DATASET_NAME: Names = &["jdd_nom", "jddCode"];
 const DATASET_ACTORS: Names = &["jdd_acteurs"];
 const FRAMEWORK_UUID: Names = &["ca_uuid"];
 const FRAMEWORK_NAME: Names = &["ca_nom"];
+/// Of items that are kept whole: what else than an observation's key identifies a record, or is its UUID.
+const WHOLE_KEY: Names = &["id_synthese", "id"];
+const WHOLE_UUID: Names = &["uuid"];
 const AREA_ATTACHMENT: Names = &["area_attachment"];
 const TIME_MIN: Names = &["heure_debut"];
 const TIME_MAX: Names = &["heure_fin"];
@@ -65,6 +70,8 @@ const DERIVABLE: Names = &[
     "date_creation", "date_modification", "meta_create_date", "meta_update_date", "communes",
     "departements", "geojson_local", "geom", "the_geom_point", "the_geom_local", "ownerInstitutionID",
     "ownerInstitutionCode",
+    // Of published exports: the marker is read apart, and accounts of another GeoNature are not those here.
+    "gn_harvest", "numerisateur", "observateurs_uuid",
 ];
 
 impl Layout {
@@ -81,28 +88,31 @@ impl Layout {
         key_override: Option<&str>,
         date_override: Option<&str>,
     ) -> Result<Layout, MappingError> {
-        let found;
-        let names = if names.is_empty() {
-            found = column_names(sample, geojson);
-            &found
-        } else {
-            names
-        };
-        let mut finder = Finder::new(names);
+        let names = or_found(names, sample, geojson);
+        let mut finder = Finder::new(&names);
         let mapped = Mapped::read(&mut finder, mappings)?;
-        let mut layout = finder.layout(geojson, mapped);
-        if let Some(key) = key_override {
-            layout.key = Some(finder.instead(key, KEY_TARGET)?);
-        }
-        if let Some(date) = date_override {
-            layout.action_date = Some(finder.instead(date, WATERMARK)?);
-        }
-        layout.key_is_number = layout
-            .key
-            .as_ref()
-            .is_some_and(|key| all_whole(key, sample, geojson));
-        finder.report(&mut layout);
-        Ok(layout)
+        let layout = finder.layout(geojson, mapped);
+        finder.finish(layout, sample, key_override, date_override)
+    }
+
+    /// Finds, in an export of anything, what tells its records apart; every column stays in the item.
+    pub fn recognise_whole(
+        names: &[String],
+        sample: &[&str],
+        geojson: bool,
+        key_override: Option<&str>,
+        date_override: Option<&str>,
+    ) -> Result<Layout, MappingError> {
+        let names = or_found(names, sample, geojson);
+        let mut finder = Finder::new(&names);
+        let layout = finder.whole_layout(geojson);
+        finder.finish(layout, sample, key_override, date_override)
+    }
+
+    /// Whether the key is the number that GeoNature's log of deletions speaks of.
+    pub fn key_is_id_synthese(&self) -> bool {
+        let is_id = |key: &String| folded(key) == folded(KEY[0]);
+        self.key_is_number && self.key.as_ref().is_some_and(is_id)
     }
 }
 
@@ -241,7 +251,7 @@ impl<'n> Finder<'n> {
             .collect();
         Layout {
             // Without a key of its own an export can still be told apart by the UUID.
-            key: key.or_else(|| match &columns[column_index("unique_id_sinp")?] {
+            key: key.or_else(|| match &columns[column_index(UUID_TARGET)?] {
                 Origin::Export(name) => Some(name.clone()),
                 _ => None,
             }),
@@ -257,6 +267,39 @@ impl<'n> Finder<'n> {
             ignored: Vec::new(),
             unknown: Vec::new(),
             geojson,
+            whole: false,
+        }
+    }
+
+    fn whole_layout(&mut self, geojson: bool) -> Layout {
+        let key = self.find_and_take(WHOLE_KEY, KEY_TARGET);
+        let mut columns = vec![Origin::Absent; COLUMNS.len()];
+        let mut uuid = None;
+        if let Some(index) = column_index(UUID_TARGET) {
+            columns[index] = self.column(&COLUMNS[index]);
+            if columns[index] == Origin::Absent {
+                let other = self.find_and_take(WHOLE_UUID, UUID_TARGET);
+                columns[index] = other.map_or(Origin::Absent, Origin::Export);
+            }
+            if let Origin::Export(name) = &columns[index] {
+                uuid = Some(name.clone());
+            }
+        }
+        Layout {
+            key: key.or(uuid),
+            key_is_number: false,
+            columns,
+            geometry: self.geometry(geojson, None),
+            action_date: self.find_and_take(ACTION_DATE, WATERMARK),
+            dataset: DatasetOrigin::None,
+            area_attachment: None,
+            time_min: None,
+            time_max: None,
+            recognised: Vec::new(),
+            ignored: Vec::new(),
+            unknown: Vec::new(),
+            geojson,
+            whole: true,
         }
     }
 
@@ -311,6 +354,28 @@ impl<'n> Finder<'n> {
         }
     }
 
+    /// What was named outright wins over what was found.
+    fn finish(
+        mut self,
+        mut layout: Layout,
+        sample: &[&str],
+        key_override: Option<&str>,
+        date_override: Option<&str>,
+    ) -> Result<Layout, MappingError> {
+        if let Some(key) = key_override {
+            layout.key = Some(self.instead(key, KEY_TARGET)?);
+        }
+        if let Some(date) = date_override {
+            layout.action_date = Some(self.instead(date, WATERMARK)?);
+        }
+        layout.key_is_number = layout
+            .key
+            .as_ref()
+            .is_some_and(|key| all_whole(key, sample, layout.geojson));
+        self.report(&mut layout);
+        Ok(layout)
+    }
+
     /// Sorts the export's columns into recognised, ignored and unknown.
     fn report(self, layout: &mut Layout) {
         let known: HashSet<String> = (PART_NAMES.iter().chain([&DERIVABLE]))
@@ -357,6 +422,14 @@ fn columns_of(item: &str, geojson: bool) -> HashMap<String, &RawValue> {
             .unwrap_or_default()
     } else {
         serde_json::from_str(item).unwrap_or_default()
+    }
+}
+
+/// The names that were given, else those of the sample.
+fn or_found<'n>(names: &'n [String], sample: &[&str], geojson: bool) -> Cow<'n, [String]> {
+    match names.is_empty() {
+        true => Cow::Owned(column_names(sample, geojson)),
+        false => Cow::Borrowed(names),
     }
 }
 

@@ -40,7 +40,9 @@ impl Action {
     }
 }
 
+/// What a plan is about.
 pub const OBSERVATION: &str = "observation";
+pub const RECORD: &str = "record";
 
 #[derive(Debug, Default)]
 struct Entry {

@@ -35,6 +35,11 @@ pub fn geometry(wkb: Option<&[u8]>) -> u128 {
     xxh3_128(wkb.unwrap_or_default())
 }
 
+/// The hash of an item that is kept whole: of the UTF-8 bytes of its canonical text. Stored too, so fixed for good.
+pub fn item(text: &str) -> u128 {
+    xxh3_128(text.as_bytes())
+}
+
 fn append(value: &Value, bytes: &mut Vec<u8>) {
     match value {
         Value::Absent => {}

@@ -14,6 +14,8 @@ pub(super) struct Row<'a> {
     pub cells: Vec<Option<&'a RawValue>>,
     /// The geometry of a GeoJSON Feature.
     pub geometry: Option<&'a RawValue>,
+    /// All columns of a Feature, where items are kept whole.
+    pub properties: Option<&'a RawValue>,
 }
 
 impl<'a> Row<'a> {
@@ -21,6 +23,7 @@ impl<'a> Row<'a> {
         Self {
             cells: vec![None; plan.names.len()],
             geometry: None,
+            properties: None,
         }
     }
 
@@ -28,6 +31,7 @@ impl<'a> Row<'a> {
     pub fn read(&mut self, item: &'a str, plan: &Plan) -> Result<(), serde_json::Error> {
         self.cells.fill(None);
         self.geometry = None;
+        self.properties = None;
         let mut json = serde_json::Deserializer::from_str(item);
         if plan.geojson {
             json.deserialize_map(Feature { row: self, plan })?;
@@ -116,6 +120,18 @@ impl<'a> Visitor<'a> for Feature<'_, 'a, '_> {
         let mut has_properties = false;
         while let Some(name) = members.next_key::<std::borrow::Cow<str>>()? {
             match &*name {
+                "properties" if self.plan.whole => {
+                    has_properties = true;
+                    let properties: &'a RawValue = members.next_value()?;
+                    self.row.properties = Some(properties);
+                    let mut json = serde_json::Deserializer::from_str(properties.get());
+                    Properties {
+                        row: self.row,
+                        plan: self.plan,
+                    }
+                    .deserialize(&mut json)
+                    .map_err(A::Error::custom)?;
+                }
                 "properties" => {
                     has_properties = true;
                     members.next_value_seed(Properties {

@@ -16,6 +16,7 @@ mod reading;
 mod rejection;
 mod scalar;
 mod value;
+mod whole;
 mod wkt;
 
 use std::sync::Arc;
@@ -46,11 +47,27 @@ pub struct Record {
     pub area: Option<(String, String)>,
     /// When it last changed, as the source wrote it.
     pub action_date: Option<String>,
+    /// The whole of it, where the layout says that items are kept; then `values` is empty.
+    pub item: Option<Item>,
+}
+
+/// An item that is kept whole: its columns, without the geometry of a GeoJSON Feature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Canonical JSON text of an object that `jsonb` can hold: the same data has the same text.
+    pub text: String,
+    pub hash: u128,
+    pub uuid: Option<[u8; 16]>,
+    /// Why the geometry that it has in a column could not be read.
+    pub flaw: Option<String>,
 }
 
 impl Record {
     /// Its UUID, if it has one.
     pub fn uuid(&self) -> Option<[u8; 16]> {
+        if let Some(item) = &self.item {
+            return item.uuid;
+        }
         match self.values.get(column_index("unique_id_sinp")?) {
             Some(Value::Uuid(uuid)) => Some(*uuid),
             _ => None,

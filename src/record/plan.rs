@@ -63,6 +63,7 @@ pub(super) struct Plan<'l> {
     pub dataset: DatasetSlots,
     pub area: Option<usize>,
     pub geojson: bool,
+    pub whole: bool,
 }
 
 /// Gives out slots by name.
@@ -137,6 +138,7 @@ impl<'l> Plan<'l> {
             dataset: dataset_slots(&layout.dataset, &mut slots),
             area: slots.optional(&layout.area_attachment),
             geojson: layout.geojson,
+            whole: layout.whole,
             slots: slots.by_name,
             names: slots.names,
         }

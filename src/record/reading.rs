@@ -18,8 +18,8 @@ use crate::mapping::{COLUMNS, Kind};
 const LONGEST_KEY: usize = 1000;
 
 pub(super) struct Page<'p, 'a> {
-    plan: &'p Plan<'p>,
-    row: Row<'a>,
+    pub(super) plan: &'p Plan<'p>,
+    pub(super) row: Row<'a>,
     stripped: Stripped,
     datasets: Datasets,
     latest: Option<(NaiveDateTime, String)>,
@@ -27,7 +27,7 @@ pub(super) struct Page<'p, 'a> {
 }
 
 /// A record's own key, as text and, where the export's keys are numbers, as a number.
-type Key = (String, Option<i64>);
+pub(super) type Key = (String, Option<i64>);
 
 impl<'p, 'a> Page<'p, 'a> {
     pub fn new(plan: &'p Plan<'p>) -> Self {
@@ -65,7 +65,11 @@ impl<'p, 'a> Page<'p, 'a> {
             batch.last_key = Some(batch.last_key.map_or(number, |last| last.max(number)));
         }
         let known = key.as_ref().ok().map(|(text, _)| text.clone());
-        match key.and_then(|key| self.record(key, action_date)) {
+        let record = key.and_then(|key| match self.plan.whole {
+            true => self.whole(key, action_date, item),
+            false => self.record(key, action_date),
+        });
+        match record {
             Ok(record) => self.batch.records.push((position, record)),
             Err(fault) => {
                 let uuid = match self.value(self.plan.uuid) {
@@ -102,6 +106,7 @@ impl<'p, 'a> Page<'p, 'a> {
             dataset: self.dataset()?,
             area: self.area()?,
             action_date,
+            item: None,
         })
     }
 
@@ -124,7 +129,7 @@ impl<'p, 'a> Page<'p, 'a> {
         fault
     }
 
-    fn value(&self, index: usize) -> Result<Value, Fault> {
+    pub(super) fn value(&self, index: usize) -> Result<Value, Fault> {
         let (slot, path) = match &self.plan.sources[index] {
             Source::Absent => return Ok(Value::Absent),
             Source::Constant(value) => return value.clone(),
@@ -263,7 +268,7 @@ impl<'p, 'a> Page<'p, 'a> {
         Ok(())
     }
 
-    fn geometry(&self) -> Result<Option<Geometry>, Fault> {
+    pub(super) fn geometry(&self) -> Result<Option<Geometry>, Fault> {
         match self.plan.geometry {
             GeometrySlots::None => Ok(None),
             GeometrySlots::Feature => self.feature(),
@@ -285,7 +290,7 @@ impl<'p, 'a> Page<'p, 'a> {
     }
 
     /// The geometry of the GeoJSON Feature, if there is one.
-    fn feature(&self) -> Result<Option<Geometry>, Fault> {
+    pub(super) fn feature(&self) -> Result<Option<Geometry>, Fault> {
         let Some(text) = self
             .row
             .geometry

@@ -13,8 +13,9 @@ use super::resolve::{Observation, Unknown};
 use super::write::{self, Change};
 use super::{Synthese, gather};
 use crate::error::Failure;
+use crate::mapping::column_index;
 use crate::postgres;
-use crate::record::{self, Batch, Reason, Rejection};
+use crate::record::{self, Batch, Reason, Rejection, Value};
 use crate::run::Counts;
 use crate::target::{Parsed, Reader, Target};
 
@@ -142,13 +143,16 @@ impl Target for Synthese {
             "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
             &[self.source_id.into(), gained.into()],
         )?;
-        Ok(())
+        self.tally.written(self.source_id)
     }
 
     fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure> {
         let id_source = self.id_source;
-        let (deleted, refused) = self.as_owner(|_| write::delete(id_source, ids))?;
+        let (deleted, refused) = self.as_owner(|synthese| {
+            write::delete(id_source, ids, &mut synthese.touched.borrow_mut())
+        })?;
         lineage::bury(self.source_id, self.run_id, &deleted)?;
+        self.tally.written(self.source_id)?;
         Ok((
             deleted.len(),
             refused
@@ -275,7 +279,7 @@ impl Synthese {
         };
         let mut sorted = Sorted::default();
         let mut uuids: HashMap<[u8; 16], String> = HashMap::new();
-        for observation in observations {
+        for mut observation in observations {
             if let Some(uuid) = observation.uuid
                 && let Some(other) = uuids.insert(uuid, observation.key.clone())
             {
@@ -295,7 +299,9 @@ impl Synthese {
                     id_synthese,
                     displaced,
                     adopt,
+                    fills,
                 } => {
+                    observation.fills = fills;
                     sorted.displaced.extend(displaced);
                     sorted.known.push((observation, id_synthese, adopt));
                 }
@@ -339,6 +345,7 @@ impl Synthese {
             &self.rules.protected,
             &changes,
             strict,
+            &mut self.touched.borrow_mut(),
         )?;
         let new: Vec<&Observation> = sorted.new.iter().collect();
         let (inserted, refused_new) =
@@ -352,20 +359,31 @@ impl Synthese {
             .filter(|c| !refused_items.contains(&c.observation.item))
             .count()
             - updated.len()) as i64;
-        let placed_new = inserted.iter().map(|(position, id)| Placed {
+        self.note_touched(
+            updated
+                .iter()
+                .map(|position| changes[*position].observation)
+                .chain(inserted.iter().map(|(position, _)| new[*position])),
+        );
+        let placed_new = inserted.iter().map(|(position, place)| Placed {
             observation: new[*position],
-            id_synthese: *id,
+            place: *place,
             adopted: false,
         });
-        let placed_known = sorted
+        let known: Vec<&(Observation, i64, bool)> = sorted
             .known
             .iter()
             .filter(|(observation, ..)| !refused_items.contains(&observation.item))
-            .map(|(observation, id, adopt)| Placed {
+            .collect();
+        let ids: Vec<i64> = known.iter().map(|(_, id, _)| *id).collect();
+        let places = write::places(&ids)?;
+        let placed_known = known.into_iter().filter_map(|(observation, id, adopt)| {
+            Some(Placed {
                 observation,
-                id_synthese: *id,
+                place: *places.get(id)?,
                 adopted: *adopt,
-            });
+            })
+        });
         let placed = placed_known.chain(placed_new).collect();
         let by_item: HashMap<usize, &Observation> = sorted
             .new
@@ -385,6 +403,18 @@ impl Synthese {
             Some((refused.item, rejection, refused.failure.sqlstate))
         });
         Ok((placed, refusals.collect()))
+    }
+
+    fn note_touched<'o>(&self, observations: impl Iterator<Item = &'o Observation>) {
+        let taxon = column_index("cd_nom");
+        let mut touched = self.touched.borrow_mut();
+        for observation in observations {
+            let cd_nom = match taxon.and_then(|index| observation.values.get(index)) {
+                Some(Value::Integer(number)) => Some(*number),
+                _ => None,
+            };
+            touched.note(cd_nom, Some(observation.id_dataset));
+        }
     }
 
     fn settle(

@@ -17,6 +17,8 @@ pub enum Written {
     IdArea,
     /// The n-th of `COLUMNS`.
     Mapped(usize),
+    /// The n-th of `COLUMNS`, of which the export says nothing: written where the row has none.
+    Filled(usize),
 }
 
 impl Written {
@@ -26,20 +28,20 @@ impl Written {
             Written::IdSource => "id_source",
             Written::IdDataset => "id_dataset",
             Written::IdArea => AREA_COLUMN,
-            Written::Mapped(index) => COLUMNS[index].target,
+            Written::Mapped(index) | Written::Filled(index) => COLUMNS[index].target,
         }
     }
 
     /// Naming it in an UPDATE makes the target compute the sensitivity again.
     pub fn fires_sensitivity(self) -> bool {
-        matches!(self, Written::Mapped(index) if COLUMNS[index].fires == Trigger::Sensitivity)
+        matches!(self, Written::Mapped(index) | Written::Filled(index) if COLUMNS[index].fires == Trigger::Sensitivity)
     }
 
     fn array_type(self) -> &'static str {
         match self {
             Written::Key => "text[]",
             Written::IdSource | Written::IdDataset | Written::IdArea => "int[]",
-            Written::Mapped(index) => match COLUMNS[index].kind {
+            Written::Mapped(index) | Written::Filled(index) => match COLUMNS[index].kind {
                 Kind::Integer | Kind::Nomenclature(_) | Kind::Taxon | Kind::Habitat => "int[]",
                 Kind::Uuid => "uuid[]",
                 Kind::Text | Kind::Timestamp | Kind::Json => "text[]",
@@ -47,9 +49,13 @@ impl Written {
         }
     }
 
-    /// The value in row `n` of the vectors, cast to the column's type.
+    /// The value in row `n` of the vectors, cast to the column's type; `s` is the row of the target.
     pub fn expression(self, position: usize) -> String {
         match self {
+            Written::Filled(index) => {
+                let value = Written::Mapped(index).expression(position);
+                format!("coalesce(s.{}, {value})", self.name())
+            }
             Written::Mapped(index) if COLUMNS[index].kind == Kind::Timestamp => {
                 format!("n.c{position}::timestamp")
             }
@@ -78,7 +84,7 @@ impl Written {
                 .map(|o| o.id_area)
                 .collect::<Vec<Option<i32>>>()
                 .into(),
-            Written::Mapped(index) => mapped_array(index, observations),
+            Written::Mapped(index) | Written::Filled(index) => mapped_array(index, observations),
         }
     }
 }
@@ -117,15 +123,20 @@ fn mapped_array<'a>(index: usize, observations: &[&'a Observation]) -> DatumWith
     }
 }
 
-/// The columns that a statement on these observations concerns: those of the target that the export speaks of.
+/// The columns that a statement on these observations concerns: those of the target that the export speaks of and, if
+/// the rows are to be filled, the others.
 pub fn written(
     referential: &Referential,
     absent: u128,
+    fills: bool,
     keep: impl Fn(usize) -> bool,
 ) -> Vec<Written> {
     let mapped = (0..COLUMNS.len())
-        .filter(|index| referential.present[*index] && absent & (1 << index) == 0 && keep(*index))
-        .map(Written::Mapped);
+        .filter(|index| referential.present[*index] && keep(*index))
+        .filter_map(|index| match absent & (1 << index) == 0 {
+            true => Some(Written::Mapped(index)),
+            false => fills.then_some(Written::Filled(index)),
+        });
     [
         Written::IdSource,
         Written::Key,

@@ -10,6 +10,9 @@ use crate::error::Failure;
 use crate::record::{Reason, Rejection};
 use crate::source::OnUuidConflict;
 
+/// The first run of rows that adopt_gn2pg has made a source's.
+const ADOPTED: i64 = 0;
+
 /// A row of gn_harvest.harvested.
 #[derive(Debug, Clone)]
 pub struct Lineage {
@@ -20,6 +23,8 @@ pub struct Lineage {
     pub attributes_hash: Option<u128>,
     pub geometry_hash: Option<u128>,
     pub last_run: i64,
+    /// No run of ours has written the row yet.
+    pub foreign: bool,
 }
 
 /// A row of gn_synthese.synthese, as far as identity goes.
@@ -40,6 +45,7 @@ pub enum Decision {
         id_synthese: i64,
         displaced: Option<String>,
         adopt: bool,
+        fills: bool,
     },
     Unchanged,
     /// Left to the source that owns its UUID.
@@ -87,13 +93,13 @@ pub fn lineage(source_id: i32, observations: &[Observation]) -> Result<Vec<Linea
         .collect();
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, last_run
+            "SELECT source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, last_run, first_run
              FROM gn_harvest.harvested WHERE source_id = $1 AND key_number = ANY ($2)
              UNION ALL
-             SELECT source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, last_run
+             SELECT source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, last_run, first_run
              FROM gn_harvest.harvested WHERE source_id = $1 AND key_number IS NULL AND source_key = ANY ($3)
              UNION ALL
-             SELECT source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, last_run
+             SELECT source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, last_run, first_run
              FROM gn_harvest.harvested WHERE uuid = ANY ($4) AND id_synthese IS NOT NULL",
             None,
             &[source_id.into(), numbers.into(), texts.into(), uuids.into()],
@@ -112,6 +118,7 @@ pub fn lineage(source_id: i32, observations: &[Observation]) -> Result<Vec<Linea
                     .get::<pgrx::Uuid>(7)?
                     .map(|uuid| u128::from_be_bytes(*uuid.as_bytes())),
                 last_run: row.get::<i64>(8)?.unwrap_or_default(),
+                foreign: row.get::<i64>(9)? == Some(ADOPTED) && row.get::<pgrx::Uuid>(6)?.is_none(),
             });
         }
         Ok(found)
@@ -354,6 +361,7 @@ impl Known {
             id_synthese,
             displaced: displaced.and_then(|other| other.source_key.clone()),
             adopt: false,
+            fills: row.foreign,
         }
     }
 }
@@ -364,6 +372,7 @@ fn decide_held(observation: &Observation, holder: &Held, claimant: &Claimant) ->
         id_synthese: holder.id_synthese,
         displaced: None,
         adopt: true,
+        fills: false,
     };
     if holder.id_source == claimant.id_source {
         return adopt;

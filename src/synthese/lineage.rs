@@ -3,12 +3,13 @@
 use pgrx::prelude::*;
 
 use super::resolve::Observation;
+use super::write::Place;
 use crate::error::Failure;
 
 /// An observation and its row in the target.
 pub struct Placed<'a> {
     pub observation: &'a Observation,
-    pub id_synthese: i64,
+    pub place: Place,
     /// The row was another source's, or unknown to the lineage.
     pub adopted: bool,
 }
@@ -25,7 +26,7 @@ pub fn record(
         Spi::run_with_args(
             "UPDATE gn_harvest.harvested SET key_number = NULL, source_key = NULL WHERE source_id = $1 AND source_key = ANY ($2)
              AND NOT id_synthese = ANY ($3)",
-            &[source_id.into(), displaced.into(), placed.iter().map(|p| p.id_synthese).collect::<Vec<i64>>().into()],
+            &[source_id.into(), displaced.into(), placed.iter().map(|p| p.place.id_synthese).collect::<Vec<i64>>().into()],
         )?;
     }
     if placed.is_empty() {
@@ -46,24 +47,27 @@ pub fn record(
             .collect()
     };
     Spi::run_with_args(
-        "INSERT INTO gn_harvest.harvested (source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, first_run, last_run)
-         SELECT $1, n.key_number, n.source_key, n.uuid, n.id_synthese, n.attributes_hash, n.geometry_hash, $2, $2
-         FROM unnest($3::bigint[], $4::text[], $5::uuid[], $6::bigint[], $7::uuid[], $8::uuid[])
-              n(key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash)
+        "INSERT INTO gn_harvest.harvested (source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, first_run, last_run, cd_nom, id_dataset)
+         SELECT $1, n.key_number, n.source_key, n.uuid, n.id_synthese, n.attributes_hash, n.geometry_hash, $2, $2, n.cd_nom, n.id_dataset
+         FROM unnest($3::bigint[], $4::text[], $5::uuid[], $6::bigint[], $7::uuid[], $8::uuid[], $9::int[], $10::int[])
+              n(key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, cd_nom, id_dataset)
          WHERE n.key_number IS NOT NULL
          ON CONFLICT (source_id, key_number) DO UPDATE
          SET source_key = EXCLUDED.source_key, uuid = EXCLUDED.uuid, id_synthese = EXCLUDED.id_synthese,
              attributes_hash = EXCLUDED.attributes_hash, geometry_hash = EXCLUDED.geometry_hash,
-             last_run = EXCLUDED.last_run, deleted_run = NULL, deleted_at = NULL",
+             last_run = EXCLUDED.last_run, deleted_run = NULL, deleted_at = NULL,
+             cd_nom = EXCLUDED.cd_nom, id_dataset = EXCLUDED.id_dataset",
         &[
             source_id.into(),
             run_id.into(),
             placed.iter().map(|p| p.observation.key_number).collect::<Vec<Option<i64>>>().into(),
             keys(|o| o.key.clone()).into(),
             placed.iter().map(|p| p.observation.uuid.map(pgrx::Uuid::from_bytes)).collect::<Vec<Option<pgrx::Uuid>>>().into(),
-            placed.iter().map(|p| p.id_synthese).collect::<Vec<i64>>().into(),
+            placed.iter().map(|p| p.place.id_synthese).collect::<Vec<i64>>().into(),
             uuids(|o| o.attributes_hash).into(),
             uuids(|o| o.geometry_hash).into(),
+            placed.iter().map(|p| p.place.cd_nom).collect::<Vec<Option<i32>>>().into(),
+            placed.iter().map(|p| p.place.id_dataset).collect::<Vec<Option<i32>>>().into(),
         ],
     )?;
     record_textual(source_id, run_id, placed)
@@ -85,22 +89,25 @@ fn record_textual(source_id: i32, run_id: i64, placed: &[Placed]) -> Result<(), 
             .collect()
     };
     Spi::run_with_args(
-        "INSERT INTO gn_harvest.harvested (source_id, source_key, uuid, id_synthese, attributes_hash, geometry_hash, first_run, last_run)
-         SELECT $1, n.source_key, n.uuid, n.id_synthese, n.attributes_hash, n.geometry_hash, $2, $2
-         FROM unnest($3::text[], $4::uuid[], $5::bigint[], $6::uuid[], $7::uuid[])
-              n(source_key, uuid, id_synthese, attributes_hash, geometry_hash)
+        "INSERT INTO gn_harvest.harvested (source_id, source_key, uuid, id_synthese, attributes_hash, geometry_hash, first_run, last_run, cd_nom, id_dataset)
+         SELECT $1, n.source_key, n.uuid, n.id_synthese, n.attributes_hash, n.geometry_hash, $2, $2, n.cd_nom, n.id_dataset
+         FROM unnest($3::text[], $4::uuid[], $5::bigint[], $6::uuid[], $7::uuid[], $8::int[], $9::int[])
+              n(source_key, uuid, id_synthese, attributes_hash, geometry_hash, cd_nom, id_dataset)
          ON CONFLICT (source_id, source_key) WHERE key_number IS NULL DO UPDATE
          SET uuid = EXCLUDED.uuid, id_synthese = EXCLUDED.id_synthese,
              attributes_hash = EXCLUDED.attributes_hash, geometry_hash = EXCLUDED.geometry_hash,
-             last_run = EXCLUDED.last_run, deleted_run = NULL, deleted_at = NULL",
+             last_run = EXCLUDED.last_run, deleted_run = NULL, deleted_at = NULL,
+             cd_nom = EXCLUDED.cd_nom, id_dataset = EXCLUDED.id_dataset",
         &[
             source_id.into(),
             run_id.into(),
             textual.iter().map(|p| p.observation.key.clone()).collect::<Vec<String>>().into(),
             textual.iter().map(|p| p.observation.uuid.map(pgrx::Uuid::from_bytes)).collect::<Vec<Option<pgrx::Uuid>>>().into(),
-            textual.iter().map(|p| p.id_synthese).collect::<Vec<i64>>().into(),
+            textual.iter().map(|p| p.place.id_synthese).collect::<Vec<i64>>().into(),
             hashes(|o| o.attributes_hash).into(),
             hashes(|o| o.geometry_hash).into(),
+            textual.iter().map(|p| p.place.cd_nom).collect::<Vec<Option<i32>>>().into(),
+            textual.iter().map(|p| p.place.id_dataset).collect::<Vec<Option<i32>>>().into(),
         ],
     )?;
     Ok(())
@@ -168,15 +175,16 @@ pub fn bury(source_id: i32, run_id: i64, ids: &[i64]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What these rows look like is no longer what was harvested: the next time that they come they are compared.
-pub fn doubt(source_id: i32, ids: &[i32]) -> Result<(), Failure> {
+/// Rows are in another dataset: what they look like is no longer what was harvested, so that they are compared the next
+/// time that they come.
+pub fn moved(source_id: i32, ids: &[i32], id_dataset: Option<i32>) -> Result<(), Failure> {
     if ids.is_empty() {
         return Ok(());
     }
     let ids: Vec<i64> = ids.iter().copied().map(i64::from).collect();
     Spi::run_with_args(
-        "UPDATE gn_harvest.harvested SET attributes_hash = NULL WHERE source_id = $1 AND id_synthese = ANY ($2)",
-        &[source_id.into(), ids.into()],
+        "UPDATE gn_harvest.harvested SET attributes_hash = NULL, id_dataset = $3 WHERE source_id = $1 AND id_synthese = ANY ($2)",
+        &[source_id.into(), ids.into(), id_dataset.into()],
     )?;
     Ok(())
 }

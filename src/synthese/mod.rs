@@ -6,22 +6,26 @@ mod columns;
 mod formats;
 mod gather;
 mod identity;
-mod lineage;
+pub mod lineage;
 mod metadata;
 mod place;
 pub mod planned;
 mod planner;
 mod referential;
-mod rejects;
+pub mod rejects;
 mod resolve;
+mod tally;
 mod upkeep;
-mod write;
+pub mod write;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::alert::Touched;
 use crate::error::Failure;
 use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
@@ -36,6 +40,8 @@ use referential::Referential;
 use rejects::DeadLetter;
 pub use rejects::{forget_awaited_taxa, forget_known, forget_vanished, from_json};
 use resolve::{Observation, Rules, Unknown, ValueMappings};
+use tally::Tally;
+pub use tally::fold;
 
 /// The target of a run.
 pub struct Synthese {
@@ -61,8 +67,11 @@ pub struct Synthese {
     heard: Heard,
     /// What a run should say, gathered while working as the owner.
     warnings: Vec<String>,
+    tally: Tally,
     /// Why the dead letters that are written now were refused before, where that decides what they may replace.
     replayed: Option<Reason>,
+    /// Taxa and datasets of what was written.
+    pub touched: Rc<RefCell<Touched>>,
 }
 
 impl Synthese {
@@ -77,6 +86,7 @@ impl Synthese {
         let (synthese, former) = Self::look(source, run_id, owner, search_path)?;
         if let Some(former) = former {
             place::take_lineage_over(source.id, former)?;
+            tally::fold(former)?;
         }
         Spi::run_with_args(
             "UPDATE gn_harvest.source_state SET id_source = $2 WHERE source_id = $1 AND id_source IS DISTINCT FROM $2",
@@ -139,7 +149,9 @@ impl Synthese {
             decisions,
             heard: Heard::default(),
             warnings,
+            tally: Tally::default(),
             replayed: None,
+            touched: Rc::default(),
         };
         Ok((synthese, former))
     }

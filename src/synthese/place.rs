@@ -47,7 +47,7 @@ pub struct FormerSource {
 pub fn former_source(name: &str) -> Result<Option<FormerSource>, Failure> {
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT source_id, id_source FROM gn_harvest.former_source WHERE name = $1 ORDER BY dropped_at DESC LIMIT 1",
+            "SELECT source_id, id_source FROM gn_harvest.former_source WHERE name = $1 AND target = 'synthese' ORDER BY dropped_at DESC LIMIT 1",
             Some(1),
             &[name.into()],
         )?;

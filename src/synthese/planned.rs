@@ -4,11 +4,15 @@
 use std::collections::{HashMap, HashSet};
 
 use pgrx::prelude::*;
+use serde_json::json;
 
 use super::identity::{Held, Lineage};
-use super::lineage::Placed;
+use super::rejects::{self, DeadLetter};
 use super::resolve::Observation;
 use crate::error::Failure;
+use crate::plan::tally::{Action, Tally};
+use crate::record::quoted;
+use crate::run::Counts;
 
 pub fn create() -> Result<(), Failure> {
     for statement in [
@@ -42,7 +46,21 @@ pub fn correct(
         .iter()
         .filter_map(|row| row.id_synthese)
         .chain(held.iter().map(|row| row.id_synthese));
-    let planned = load(planning, observations, ids.collect())?;
+    let keys = observations.iter().map(|o| o.key.clone()).collect();
+    let uuids = observations.iter().filter_map(|o| o.uuid).collect();
+    let planned: Vec<Lineage> = rows(keys, uuids, ids.collect())?
+        .into_iter()
+        .map(|row| Lineage {
+            source_id: planning.source_id,
+            id_synthese: Some(row.id),
+            source_key: row.key,
+            uuid: row.uuid,
+            attributes_hash: row.attributes_hash,
+            geometry_hash: row.geometry_hash,
+            last_run: planning.run_id,
+            foreign: false,
+        })
+        .collect();
     let by_id: HashMap<i64, &Lineage> = planned
         .iter()
         .filter_map(|row| Some((row.id_synthese?, row)))
@@ -71,47 +89,48 @@ pub fn correct(
     Ok(())
 }
 
-fn load(
-    planning: &Planning,
-    observations: &[Observation],
-    ids: Vec<i64>,
-) -> Result<Vec<Lineage>, Failure> {
-    let keys: Vec<String> = observations.iter().map(|o| o.key.clone()).collect();
-    let uuids: Vec<pgrx::Uuid> = observations
-        .iter()
-        .filter_map(|o| o.uuid)
-        .map(pgrx::Uuid::from_bytes)
-        .collect();
+/// A row of the table: what of the lineage would be changed.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub id: i64,
+    pub key_number: Option<i64>,
+    pub key: Option<String>,
+    pub uuid: Option<[u8; 16]>,
+    pub attributes_hash: Option<u128>,
+    pub geometry_hash: Option<u128>,
+}
+
+/// The rows of some keys, UUIDs and numbers.
+pub fn rows(keys: Vec<String>, uuids: Vec<[u8; 16]>, ids: Vec<i64>) -> Result<Vec<Row>, Failure> {
+    let uuids: Vec<pgrx::Uuid> = uuids.into_iter().map(pgrx::Uuid::from_bytes).collect();
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT id_synthese, source_key, uuid, attributes_hash, geometry_hash FROM pg_temp.planned
+            "SELECT id_synthese, key_number, source_key, uuid, attributes_hash, geometry_hash FROM pg_temp.planned
              WHERE source_key = ANY ($1) OR uuid = ANY ($2) OR id_synthese = ANY ($3)",
             None,
             &[keys.into(), uuids.into(), ids.into()],
         )?;
         let mut planned = Vec::with_capacity(rows.len());
         for row in rows {
-            let hash = |column: usize| -> Result<Option<u128>, Failure> {
-                let hash = row.get::<pgrx::Uuid>(column)?;
-                Ok(hash.map(|hash| u128::from_be_bytes(*hash.as_bytes())))
+            let bytes = |column: usize| -> Result<Option<[u8; 16]>, Failure> {
+                Ok(row.get::<pgrx::Uuid>(column)?.map(|uuid| *uuid.as_bytes()))
             };
-            planned.push(Lineage {
-                source_id: planning.source_id,
-                id_synthese: row.get::<i64>(1)?,
-                source_key: row.get::<String>(2)?,
-                uuid: row.get::<pgrx::Uuid>(3)?.map(|uuid| *uuid.as_bytes()),
-                attributes_hash: hash(4)?,
-                geometry_hash: hash(5)?,
-                last_run: planning.run_id,
+            planned.push(Row {
+                id: row.get::<i64>(1)?.unwrap_or_default(),
+                key_number: row.get::<i64>(2)?,
+                key: row.get::<String>(3)?,
+                uuid: bytes(4)?,
+                attributes_hash: bytes(5)?.map(u128::from_be_bytes),
+                geometry_hash: bytes(6)?.map(u128::from_be_bytes),
             });
         }
         Ok(planned)
     })
 }
 
-/// Notes where these observations would be; `displaced`: keys that name another record now.
-pub fn note(source_id: i32, placed: &[Placed], displaced: &[String]) -> Result<(), Failure> {
-    let ids: Vec<i64> = placed.iter().map(|p| p.id_synthese).collect();
+/// Notes where what comes would be; `displaced`: keys that name another record now.
+pub fn note(source_id: i32, placed: &[Row], displaced: &[String]) -> Result<(), Failure> {
+    let ids: Vec<i64> = placed.iter().map(|row| row.id).collect();
     if !displaced.is_empty() {
         Spi::run_with_args(
             "INSERT INTO pg_temp.planned AS p (id_synthese, uuid)
@@ -133,11 +152,9 @@ pub fn note(source_id: i32, placed: &[Placed], displaced: &[String]) -> Result<(
     if placed.is_empty() {
         return Ok(());
     }
-    let hashes = |f: fn(&Observation) -> u128| -> Vec<pgrx::Uuid> {
-        placed
-            .iter()
-            .map(|p| pgrx::Uuid::from_bytes(f(p.observation).to_be_bytes()))
-            .collect()
+    let bytes = |f: fn(&Row) -> Option<[u8; 16]>| -> Vec<Option<pgrx::Uuid>> {
+        let all = placed.iter().map(f);
+        all.map(|bytes| bytes.map(pgrx::Uuid::from_bytes)).collect()
     };
     Spi::run_with_args(
         "INSERT INTO pg_temp.planned AS p (id_synthese, key_number, source_key, uuid, attributes_hash, geometry_hash)
@@ -147,18 +164,47 @@ pub fn note(source_id: i32, placed: &[Placed], displaced: &[String]) -> Result<(
              attributes_hash = EXCLUDED.attributes_hash, geometry_hash = EXCLUDED.geometry_hash",
         &[
             ids.into(),
-            placed.iter().map(|p| p.observation.key_number).collect::<Vec<_>>().into(),
-            placed.iter().map(|p| p.observation.key.clone()).collect::<Vec<_>>().into(),
-            placed.iter().map(|p| p.observation.uuid.map(pgrx::Uuid::from_bytes)).collect::<Vec<_>>().into(),
-            hashes(|o| o.attributes_hash).into(),
-            hashes(|o| o.geometry_hash).into(),
+            placed.iter().map(|row| row.key_number).collect::<Vec<_>>().into(),
+            placed.iter().map(|row| row.key.clone()).collect::<Vec<_>>().into(),
+            bytes(|row| row.uuid).into(),
+            bytes(|row| row.attributes_hash.map(u128::to_be_bytes)).into(),
+            bytes(|row| row.geometry_hash.map(u128::to_be_bytes)).into(),
         ],
     )?;
     Ok(())
 }
 
-/// Notes that these dead letters would be written or kept: they are not to be tried again at the end.
-pub fn note_letters(identities: Vec<String>) -> Result<(), Failure> {
+/// Counts dead letters, and keeps in mind that they would be kept: they are not to be tried again at the end.
+pub fn refuse(
+    tally: &mut Tally,
+    object: &'static str,
+    source_id: i32,
+    letters: &[DeadLetter],
+    counts: &mut Counts,
+) -> Result<(), Failure> {
+    let discarded = rejects::discarded(source_id, letters)?;
+    for (position, letter) in letters.iter().enumerate() {
+        if discarded.contains(&position) {
+            tally.because(Action::Skip, object, "discarded", None);
+            counts.skipped += 1;
+            continue;
+        }
+        let rejection = &letter.rejection;
+        let reason = rejection.reason.code();
+        let column = rejection.column.as_deref();
+        let detail = column.map(|column| match &rejection.value {
+            Some(value) => format!("{column} {value}"),
+            None => column.to_owned(),
+        });
+        tally.because(Action::Reject, object, reason, detail);
+        counts.rejected += 1;
+        let sample = json!({"key": rejection.key, "column": column, "value": rejection.value.as_deref().map(quoted), "message": quoted(&rejection.message)});
+        tally.sample(Action::Reject, object, Some(reason), sample);
+    }
+    note_letters(letters.iter().map(DeadLetter::identity).collect())
+}
+
+fn note_letters(identities: Vec<String>) -> Result<(), Failure> {
     Spi::run_with_args(
         "INSERT INTO pg_temp.planned_letter SELECT DISTINCT unnest($1::text[]) ON CONFLICT DO NOTHING",
         &[identities.into()],

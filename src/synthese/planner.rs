@@ -12,17 +12,16 @@ use serde_json::json;
 
 use super::batch::Sorted;
 use super::identity::{self, Known};
-use super::lineage::Placed;
 use super::metadata::{self, Metadata, Outcome};
-use super::planned::{self, Planning};
-use super::rejects::{self, DeadLetter};
+use super::planned::{self, Planning, Row};
 use super::resolve::{Observation, Unknown};
 use super::write::{self, Change, Difference};
 use super::{Synthese, gather};
+use crate::alert::Touched;
 use crate::error::Failure;
 use crate::plan::tally::{Action, OBSERVATION, Tally};
 use crate::postgres;
-use crate::record::{Batch, DatasetReference, Reason, Record, quoted};
+use crate::record::{Batch, DatasetReference, Reason, Record};
 use crate::run::Counts;
 use crate::source::Source;
 use crate::target::{Parsed, Reader, Target};
@@ -206,7 +205,11 @@ impl Planner {
         let known = sorted.known.iter();
         placed.extend(known.map(|(observation, id, _)| placed_at(observation, *id)));
         planned::note(self.synthese.source_id, &placed, &sorted.displaced)?;
-        let items = placed.iter().map(|p| p.observation.item).collect();
+        let all = sorted
+            .new
+            .iter()
+            .chain(sorted.known.iter().map(|(observation, ..)| observation));
+        let items = all.map(|observation| observation.item).collect();
         self.gained += sorted.gained(&items);
         Ok(())
     }
@@ -227,8 +230,14 @@ impl Planner {
             let (referential, id_source) = (&synthese.referential, synthese.id_source);
             let protected = &synthese.rules.protected;
             let mut changed = 0;
-            for (position, mut difference) in
-                write::differences(referential, id_source, protected, &changes)?.concat()
+            for (position, mut difference) in write::differences(
+                referential,
+                id_source,
+                protected,
+                &changes,
+                &mut Touched::default(),
+            )?
+            .concat()
             {
                 let change = &changes[position];
                 // It has moved before it is read, and was counted then.
@@ -254,32 +263,6 @@ impl Planner {
         })
     }
 
-    fn refuse(&mut self, letters: &[DeadLetter], counts: &mut Counts) -> Result<(), Failure> {
-        let discarded = rejects::discarded(self.synthese.source_id, letters)?;
-        for (position, letter) in letters.iter().enumerate() {
-            if discarded.contains(&position) {
-                self.tally
-                    .because(Action::Skip, OBSERVATION, "discarded", None);
-                counts.skipped += 1;
-                continue;
-            }
-            let rejection = &letter.rejection;
-            let reason = rejection.reason.code();
-            let column = rejection.column.as_deref();
-            let detail = column.map(|column| match &rejection.value {
-                Some(value) => format!("{column} {value}"),
-                None => column.to_owned(),
-            });
-            self.tally
-                .because(Action::Reject, OBSERVATION, reason, detail);
-            counts.rejected += 1;
-            let sample = json!({"key": rejection.key, "column": column, "value": rejection.value.as_deref().map(quoted), "message": quoted(&rejection.message)});
-            self.tally
-                .sample(Action::Reject, OBSERVATION, Some(reason), sample);
-        }
-        planned::note_letters(letters.iter().map(DeadLetter::identity).collect())
-    }
-
     /// Of dead letters that are replayed, those that the plan has not met otherwise.
     fn unmet(
         &self,
@@ -301,11 +284,14 @@ impl Planner {
     }
 }
 
-fn placed_at(observation: &Observation, id_synthese: i64) -> Placed<'_> {
-    Placed {
-        observation,
-        id_synthese,
-        adopted: false,
+fn placed_at(observation: &Observation, id: i64) -> Row {
+    Row {
+        id,
+        key_number: observation.key_number,
+        key: Some(observation.key.clone()),
+        uuid: observation.uuid,
+        attributes_hash: Some(observation.attributes_hash),
+        geometry_hash: Some(observation.geometry_hash),
     }
 }
 
@@ -355,7 +341,8 @@ impl Target for Planner {
                 .add(Action::Skip, OBSERVATION, counts.skipped - skipped);
         }
         self.place(&sorted, counts)?;
-        self.refuse(&letters, counts)
+        let source_id = self.synthese.source_id;
+        planned::refuse(&mut self.tally, OBSERVATION, source_id, &letters, counts)
     }
 
     /// Nothing is ever deleted: what would be is counted elsewhere.

@@ -22,12 +22,17 @@ impl DeadLetter<'_> {
     pub fn identity(&self) -> String {
         let key = self.rejection.key.clone();
         key.filter(|key| !key.is_empty() && self.rejection.reason != Reason::DuplicateKey)
-            .unwrap_or_else(|| format!("payload {:032x}", self.hash()))
+            .unwrap_or_else(|| identity_by_payload(self.payload))
     }
 
     fn hash(&self) -> u128 {
         xxh3_128(self.payload.as_bytes())
     }
+}
+
+/// What makes a record that no key of its own names the same one when it comes again: its text.
+pub fn identity_by_payload(payload: &str) -> String {
+    format!("payload {:032x}", xxh3_128(payload.as_bytes()))
 }
 
 /// PostgreSQL's json type reads by recursion: deeper than this, and far below its limit, an item is kept as a JSON string.

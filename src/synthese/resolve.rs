@@ -52,6 +52,8 @@ pub struct Observation {
     pub values: Vec<Value>,
     /// Bit n: the export says nothing of column n. An insert writes the target's default, an update leaves it.
     pub absent: u128,
+    /// Its row was written by another tool, which knows of no such defaults: it is given those that it lacks.
+    pub fills: bool,
     pub wkb: Option<Vec<u8>>,
     pub id_dataset: i32,
     pub id_area: Option<i32>,
@@ -168,6 +170,7 @@ impl Resolver<'_> {
             geometry_hash: hash::geometry(wkb.as_deref()),
             values,
             absent: self.absent,
+            fills: false,
             wkb,
             id_dataset,
             id_area,

@@ -10,6 +10,7 @@ use super::metadata::{self, Decisions, Metadata, Mode, Options, Outcome, Uuid};
 use super::referential::Referential;
 use super::resolve::DatasetRule;
 use super::{Synthese, lineage};
+use crate::alert::Touched;
 use crate::error::Failure;
 use crate::postgres;
 use crate::record::{Batch, DatasetReference, Record};
@@ -318,18 +319,24 @@ impl Synthese {
             return Ok(nothing);
         }
         let id_source = self.id_source;
-        let moved = self.as_owner(|_| {
+        let moved = self.as_owner(|synthese| {
             postgres::subtransaction(|| {
                 let places = [&wanted.from, &wanted.to].into_iter();
                 let places = metadata::ids(&metadata::DATASETS, places)?;
                 match (places.get(&wanted.from), places.get(&wanted.to)) {
-                    (Some(from), Some(to)) => move_rows(id_source, *from, *to, after),
-                    _ => Ok(Vec::new()),
+                    (Some(from), Some(to)) => {
+                        let mut touched = synthese.touched.borrow_mut();
+                        Ok((
+                            move_rows(id_source, *from, *to, after, &mut touched)?,
+                            Some(*to),
+                        ))
+                    }
+                    _ => Ok((Vec::new(), None)),
                 }
             })
         });
-        let ids = match moved {
-            Ok(ids) => ids,
+        let (ids, id_dataset) = match moved {
+            Ok(moved) => moved,
             Err(failure) if failure.concerns_records() => {
                 let text = format!(
                     "observations of dataset {} could not be moved to the one that it is mapped to: {}",
@@ -341,7 +348,7 @@ impl Synthese {
             }
             Err(failure) => return Err(failure),
         };
-        lineage::doubt(self.source_id, &ids)?;
+        lineage::moved(self.source_id, &ids, id_dataset)?;
         let counts = Counts {
             updated: ids.len() as i64,
             ..Counts::default()
@@ -388,7 +395,13 @@ impl Synthese {
     }
 }
 
-fn move_rows(id_source: i32, from: i32, to: i32, after: i32) -> Result<Vec<i32>, Failure> {
+fn move_rows(
+    id_source: i32,
+    from: i32,
+    to: i32,
+    after: i32,
+    touched: &mut Touched,
+) -> Result<Vec<i32>, Failure> {
     Spi::connect_mut(|client| {
         let rows = client.update(
             "UPDATE gn_synthese.synthese s SET id_dataset = $3, last_action = 'U'
@@ -396,7 +409,7 @@ fn move_rows(id_source: i32, from: i32, to: i32, after: i32) -> Result<Vec<i32>,
                    WHERE id_source = $1 AND id_dataset = $2 AND id_synthese > $4
                    ORDER BY id_synthese LIMIT $5) next
              WHERE s.id_synthese = next.id_synthese
-             RETURNING s.id_synthese",
+             RETURNING s.id_synthese, s.cd_nom",
             None,
             &[
                 id_source.into(),
@@ -409,6 +422,8 @@ fn move_rows(id_source: i32, from: i32, to: i32, after: i32) -> Result<Vec<i32>,
         let mut ids = Vec::with_capacity(rows.len());
         for row in rows {
             ids.extend(row.get::<i32>(1)?);
+            touched.note(row.get::<i32>(2)?, Some(from));
+            touched.note(None, Some(to));
         }
         Ok(ids)
     })

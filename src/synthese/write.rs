@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use super::columns::{Written, arguments, rows_sql, written};
 use super::referential::Referential;
 use super::resolve::Observation;
+use crate::alert::Touched;
 use crate::error::Failure;
 use crate::mapping::{COLUMNS, column_index};
 use crate::postgres;
@@ -19,20 +20,28 @@ pub struct Refused {
     pub failure: Failure,
 }
 
-/// Position among the observations, id_synthese.
-pub type Inserted = (usize, i64);
+/// Position among the observations, and where it is.
+pub type Inserted = (usize, Place);
+
+/// A row of the target: its taxon and dataset as the target has them, whatever came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub id_synthese: i64,
+    pub cd_nom: Option<i32>,
+    pub id_dataset: Option<i32>,
+}
 
 /// Writes a part of a set; the number is the part's position in the whole.
-type WritePart<'w, T> = dyn FnMut(usize, &[T]) -> Result<(), Failure> + 'w;
+pub type WritePart<'w, T> = dyn FnMut(usize, &[T]) -> Result<(), Failure> + 'w;
 
-/// Inserts; returns (position among `observations`, id_synthese) of those that went in.
+/// Inserts; returns those that went in.
 pub fn insert(
     referential: &Referential,
     id_source: i32,
     observations: &[&Observation],
     strict: bool,
 ) -> Result<(Vec<Inserted>, Vec<Refused>), Failure> {
-    let columns = written(referential, 0, |_| true);
+    let columns = written(referential, 0, false, |_| true);
     let statement = insert_sql(referential, &columns);
     let mut inserted = Vec::with_capacity(observations.len());
     let mut refused = Vec::new();
@@ -42,17 +51,15 @@ pub fn insert(
         strict,
         &mut refused,
         &mut |offset, part| {
-            let ids = insert_part(&statement, &columns, id_source, part)?;
+            let places = insert_part(&statement, &columns, id_source, part)?;
             let by_key: HashMap<&str, usize> = part
                 .iter()
                 .enumerate()
                 .map(|(i, o)| (o.key.as_str(), offset + i))
                 .collect();
-            inserted.extend(
-                ids.into_iter().filter_map(|(id, key)| {
-                    by_key.get(key.as_str()).map(|position| (*position, id))
-                }),
-            );
+            inserted.extend(places.into_iter().filter_map(|(place, key)| {
+                by_key.get(key.as_str()).map(|position| (*position, place))
+            }));
             Ok(())
         },
     )?;
@@ -72,7 +79,7 @@ fn insert_sql(referential: &Referential, columns: &[Written]) -> String {
          SELECT {}, {}, 'I'
          FROM {}, LATERAL (SELECT {}.ST_GeomFromWKB(n.wkb, 4326)) g(geom)
          ORDER BY n.ord
-         RETURNING id_synthese, entity_source_pk_value::text",
+         RETURNING id_synthese, cd_nom, id_dataset, entity_source_pk_value::text",
         names.join(", "),
         geometry_names.join(", "),
         values.join(", "),
@@ -102,17 +109,49 @@ fn insert_part(
     columns: &[Written],
     id_source: i32,
     part: &[&Observation],
-) -> Result<Vec<(i64, String)>, Failure> {
+) -> Result<Vec<(Place, String)>, Failure> {
     Spi::connect_mut(|client| {
         let rows = client.update(statement, None, &arguments(columns, part, None, id_source))?;
-        let mut ids = Vec::with_capacity(rows.len());
+        let mut places = Vec::with_capacity(rows.len());
         for row in rows {
-            ids.push((
-                i64::from(row.get::<i32>(1)?.unwrap_or_default()),
-                row.get::<String>(2)?.unwrap_or_default(),
+            places.push((
+                Place::read(&row)?,
+                row.get::<String>(4)?.unwrap_or_default(),
             ));
         }
-        Ok(ids)
+        Ok(places)
+    })
+}
+
+impl Place {
+    /// From the first three columns of a row.
+    fn read(row: &pgrx::spi::SpiHeapTupleData) -> Result<Self, Failure> {
+        Ok(Place {
+            id_synthese: i64::from(row.get::<i32>(1)?.unwrap_or_default()),
+            cd_nom: row.get::<i32>(2)?,
+            id_dataset: row.get::<i32>(3)?,
+        })
+    }
+}
+
+/// Where rows are now, by their id_synthese.
+pub fn places(ids: &[i64]) -> Result<HashMap<i64, Place>, Failure> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let numbers: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
+    Spi::connect(|client| {
+        let rows = client.select(
+            "SELECT id_synthese, cd_nom, id_dataset FROM gn_synthese.synthese WHERE id_synthese = ANY ($1)",
+            None,
+            &[numbers.into()],
+        )?;
+        let mut places = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let place = Place::read(&row)?;
+            places.insert(place.id_synthese, place);
+        }
+        Ok(places)
     })
 }
 
@@ -137,10 +176,11 @@ pub fn update(
     protected: &[bool],
     changes: &[Change],
     strict: bool,
+    touched: &mut Touched,
 ) -> Result<(Vec<usize>, Vec<Refused>), Failure> {
     let mut updated = Vec::new();
     let mut refused = Vec::new();
-    for differences in differences(referential, id_source, protected, changes)? {
+    for differences in differences(referential, id_source, protected, changes, touched)? {
         for (difference, group) in group_by_cost(differences) {
             let set: Vec<Change> = group.iter().map(|position| changes[*position]).collect();
             let statement = update_sql(referential, &difference);
@@ -161,19 +201,27 @@ pub fn differences(
     id_source: i32,
     protected: &[bool],
     changes: &[Change],
+    touched: &mut Touched,
 ) -> Result<Vec<Vec<(usize, Difference)>>, Failure> {
-    let mut by_absent: BTreeMap<u128, Vec<usize>> = BTreeMap::new();
+    let mut by_absent: BTreeMap<(u128, bool), Vec<usize>> = BTreeMap::new();
     for (position, change) in changes.iter().enumerate() {
         by_absent
-            .entry(change.observation.absent)
+            .entry((change.observation.absent, change.observation.fills))
             .or_default()
             .push(position);
     }
-    let groups = by_absent.into_iter().map(|(absent, positions)| {
-        let columns = written(referential, absent, |index| {
+    let groups = by_absent.into_iter().map(|((absent, fills), positions)| {
+        let columns = written(referential, absent, fills, |index| {
             !COLUMNS[index].insert_only && !protected[index]
         });
-        compare(referential, &columns, id_source, changes, &positions)
+        compare(
+            referential,
+            &columns,
+            id_source,
+            changes,
+            &positions,
+            touched,
+        )
     });
     groups.collect()
 }
@@ -185,6 +233,7 @@ fn compare(
     id_source: i32,
     changes: &[Change],
     positions: &[usize],
+    touched: &mut Touched,
 ) -> Result<Vec<(usize, Difference)>, Failure> {
     let tests: Vec<String> = columns
         .iter()
@@ -198,7 +247,8 @@ fn compare(
         })
         .collect();
     let statement = format!(
-        "SELECT n.ord::int, array_remove(ARRAY[{}]::int[], NULL), s.the_geom_4326::bytea IS DISTINCT FROM g.geom::bytea
+        "SELECT n.ord::int, array_remove(ARRAY[{}]::int[], NULL), s.the_geom_4326::bytea IS DISTINCT FROM g.geom::bytea,
+                s.cd_nom, s.id_dataset
          FROM {}
          JOIN gn_synthese.synthese s ON s.id_synthese = n.id, LATERAL (SELECT {}.ST_GeomFromWKB(n.wkb, 4326)) g(geom)",
         tests.join(", "),
@@ -227,6 +277,8 @@ fn compare(
                 geometry: row.get::<bool>(3)?.unwrap_or(false),
             };
             if difference.geometry || !difference.columns.is_empty() {
+                // What they were: an atlas has to forget them there.
+                touched.note(row.get::<i32>(4)?, row.get::<i32>(5)?);
                 differences.push((position, difference));
             }
         }
@@ -348,15 +400,26 @@ fn update_part(
 }
 
 /// Deletes rows of a source; returns those that are gone, those that someone else had deleted before included.
-pub fn delete(id_source: i32, ids: &[i64]) -> Result<(Vec<i64>, Vec<Refused>), Failure> {
+pub fn delete(
+    id_source: i32,
+    ids: &[i64],
+    touched: &mut Touched,
+) -> Result<(Vec<i64>, Vec<Refused>), Failure> {
     let mut deleted = Vec::with_capacity(ids.len());
     let mut refused = Vec::new();
     halve(0, ids, false, &mut refused, &mut |_, part| {
         let numbers: Vec<i32> = part.iter().map(|id| *id as i32).collect();
-        Spi::run_with_args(
-            "DELETE FROM gn_synthese.synthese WHERE id_synthese = ANY ($1) AND id_source = $2",
-            &[numbers.into(), id_source.into()],
-        )?;
+        Spi::connect_mut(|client| -> Result<(), Failure> {
+            for row in client.update(
+                "DELETE FROM gn_synthese.synthese WHERE id_synthese = ANY ($1) AND id_source = $2
+                 RETURNING cd_nom, id_dataset",
+                None,
+                &[numbers.into(), id_source.into()],
+            )? {
+                touched.note(row.get::<i32>(1)?, row.get::<i32>(2)?);
+            }
+            Ok(())
+        })?;
         deleted.extend_from_slice(part);
         Ok(())
     })?;
@@ -364,7 +427,7 @@ pub fn delete(id_source: i32, ids: &[i64]) -> Result<(Vec<i64>, Vec<Refused>), F
 }
 
 /// Something that is written and, when the target refuses it, named.
-trait Item {
+pub trait Item {
     fn item(&self) -> usize;
 }
 
@@ -388,7 +451,7 @@ impl Item for Change<'_> {
 
 /// Writes a set in a subtransaction; what fails is tried again in halves, until what is refused stands alone.
 /// A failure that is nobody's record (rights, locks, disk) ends it all; `strict`, so does a value that is there already.
-fn halve<T: Item>(
+pub fn halve<T: Item>(
     offset: usize,
     set: &[T],
     strict: bool,

@@ -4,17 +4,19 @@ INSERT INTO gn_meta.t_datasets (
     unique_dataset_id, id_acquisition_framework, dataset_name, dataset_shortname, dataset_desc, keywords,
     marine_domain, terrestrial_domain,
     id_nomenclature_data_type, id_nomenclature_dataset_objectif, id_nomenclature_collecting_method,
-    id_nomenclature_data_origin, id_nomenclature_source_status, id_nomenclature_resource_type, meta_create_date)
+    id_nomenclature_data_origin, id_nomenclature_source_status, id_nomenclature_resource_type,
+    bbox_west, bbox_east, bbox_south, bbox_north, additional_data, meta_create_date)
 SELECT d.uuid, f.id_acquisition_framework, w.name, coalesce(d.shortname, w.name), coalesce(d."desc", w.name), d.keywords,
        coalesce(d.marine_domain, false), coalesce(d.terrestrial_domain, NOT coalesce(d.marine_domain, false)),
        coalesce(type.id, def.id_nomenclature_data_type), coalesce(objective.id, def.id_nomenclature_dataset_objectif),
        coalesce(method.id, def.id_nomenclature_collecting_method), coalesce(origin.id, def.id_nomenclature_data_origin),
        coalesce(status.id, def.id_nomenclature_source_status), coalesce(resource.id, def.id_nomenclature_resource_type),
-       now()
+       d.bbox_west, d.bbox_east, d.bbox_south, d.bbox_north, coalesce(d.additional_data, '{}'), now()
 FROM jsonb_to_recordset($1::jsonb) AS d(
          uuid uuid, framework_uuid uuid, name text, shortname text, "desc" text, keywords text,
          marine_domain boolean, terrestrial_domain boolean, data_type text, dataset_objectif text, collecting_method text,
-         data_origin text, source_status text, resource_type text)
+         data_origin text, source_status text, resource_type text,
+         bbox_west real, bbox_east real, bbox_south real, bbox_north real, additional_data jsonb)
 CROSS JOIN LATERAL (SELECT coalesce(d.name, format('Jeu de données %s', d.uuid)) AS name) w
 CROSS JOIN jsonb_to_record($2::jsonb) AS def(
          id_nomenclature_data_type integer, id_nomenclature_dataset_objectif integer, id_nomenclature_collecting_method integer,

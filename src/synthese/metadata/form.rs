@@ -20,6 +20,10 @@ pub enum Form {
     Code(&'static str),
     /// A list of codes of this type of nomenclature.
     Codes(&'static str),
+    /// A number, not a code.
+    Number,
+    /// An object, as it is or as text.
+    Object,
 }
 
 impl Form {
@@ -31,6 +35,8 @@ impl Form {
             (Form::Text, Value::String(text)) => Some(text.replace('\0', "").into()),
             (Form::Text, _) => Some(text(value).into()),
             (Form::Boolean, Value::Bool(_)) => Some(value.clone()),
+            (Form::Number, Value::Number(_)) => Some(value.clone()),
+            (Form::Object, Value::Object(_)) => Some(without_nul(value)),
             (_, Value::Object(_) | Value::Array(_) | Value::Bool(_)) => None,
             _ => text(value).map_or(Some(Value::Null), |text| self.parsed(text.trim())),
         }
@@ -40,6 +46,14 @@ impl Form {
         let parsed = match self {
             Form::Text | Form::Code(_) | Form::Codes(_) => text.to_owned(),
             Form::Boolean => return boolean(text).map(Value::Bool),
+            Form::Number => {
+                let number = serde_json::Number::from_f64(text.parse().ok()?)?;
+                return Some(Value::Number(number));
+            }
+            Form::Object => {
+                let object = serde_json::from_str(text).ok().filter(Value::is_object)?;
+                return Some(without_nul(&object));
+            }
             Form::Date => date(text)?.format("%Y-%m-%d").to_string(),
             Form::Timestamp => timestamp(text)?.format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
             Form::Identifier => written(&identifier(text)?),
@@ -61,6 +75,19 @@ pub fn text(value: &Value) -> Option<String> {
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     };
     Some(text).filter(|text| !text.trim().is_empty())
+}
+
+/// A value without U+0000 in its texts, which jsonb can not hold.
+fn without_nul(value: &Value) -> Value {
+    match value {
+        Value::String(text) => text.replace('\0', "").into(),
+        Value::Array(values) => values.iter().map(without_nul).collect(),
+        Value::Object(object) => object
+            .iter()
+            .map(|(key, value)| (key.replace('\0', ""), without_nul(value)))
+            .collect(),
+        other => other.clone(),
+    }
 }
 
 /// A code of a nomenclature, which some exports write as a number.

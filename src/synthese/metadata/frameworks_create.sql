@@ -10,13 +10,14 @@ SELECT f.uuid, w.name, coalesce(f."desc", w.name),
        level.id, f.territory_desc, f.keywords, financing.id,
        f.target_description, f.ecologic_or_geologic_target, f.is_parent, parent.id_acquisition_framework,
        coalesce(f.start_date, current_date), f.end_date, f.initial_closing_date,
-       CASE WHEN f.parent_uuid IS NOT NULL AND parent.id_acquisition_framework IS NULL
-            THEN jsonb_build_object('gn_harvest_parent_uuid', f.parent_uuid) ELSE '{}' END,
+       coalesce(f.additional_data, '{}') - 'gn_harvest_parent_uuid'
+       || CASE WHEN f.parent_uuid IS NOT NULL AND parent.id_acquisition_framework IS NULL
+               THEN jsonb_build_object('gn_harvest_parent_uuid', f.parent_uuid) ELSE '{}' END,
        now()
 FROM jsonb_to_recordset($1::jsonb) AS f(
          uuid uuid, name text, "desc" text, territorial_level text, territory_desc text, keywords text, financing_type text,
          target_description text, ecologic_or_geologic_target text, is_parent boolean, parent_uuid uuid,
-         only_for uuid, start_date date, end_date date, initial_closing_date timestamp)
+         only_for uuid, start_date date, end_date date, initial_closing_date timestamp, additional_data jsonb)
 CROSS JOIN LATERAL (SELECT coalesce(f.name, format('Cadre d''acquisition %s', f.uuid)) AS name) w
 LEFT JOIN nomenclature level ON level.type = 'NIVEAU_TERRITORIAL' AND level.code = f.territorial_level
 LEFT JOIN nomenclature financing ON financing.type = 'TYPE_FINANCEMENT' AND financing.code = f.financing_type

@@ -21,16 +21,22 @@
            CASE WHEN i.item ? 'end_date' THEN f.end_date ELSE k.acquisition_framework_end_date END AS end_date,
            CASE WHEN i.item ? 'initial_closing_date' THEN f.initial_closing_date
                 ELSE k.initial_closing_date END AS initial_closing_date,
-           CASE WHEN NOT i.item ? 'parent_uuid' THEN k.additional_data
+           CASE WHEN NOT i.item ? 'parent_uuid' THEN said.data
                 WHEN f.parent_uuid IS NOT NULL AND parent.id_acquisition_framework IS NULL
-                THEN coalesce(k.additional_data, '{}') || jsonb_build_object('gn_harvest_parent_uuid', f.parent_uuid)
-                ELSE k.additional_data - 'gn_harvest_parent_uuid' END AS additional_data
+                THEN coalesce(said.data, '{}') || jsonb_build_object('gn_harvest_parent_uuid', f.parent_uuid)
+                ELSE said.data - 'gn_harvest_parent_uuid' END AS additional_data
     FROM jsonb_array_elements($1::jsonb) i(item)
     CROSS JOIN LATERAL jsonb_to_record(i.item) AS f(
          uuid uuid, name text, "desc" text, territorial_level text, territory_desc text, keywords text, financing_type text,
          target_description text, ecologic_or_geologic_target text, is_parent boolean, parent_uuid uuid,
-         start_date date, end_date date, initial_closing_date timestamp)
+         start_date date, end_date date, initial_closing_date timestamp, additional_data jsonb)
     JOIN gn_meta.t_acquisition_frameworks k ON k.unique_acquisition_framework_id = f.uuid
+    -- The parent that is awaited is ours to note, not the source's.
+    CROSS JOIN LATERAL (
+         SELECT CASE WHEN i.item ? 'additional_data'
+                     THEN coalesce(f.additional_data, '{}') - 'gn_harvest_parent_uuid'
+                          || coalesce((SELECT jsonb_build_object(e.key, e.value) FROM jsonb_each(k.additional_data) e WHERE e.key = 'gn_harvest_parent_uuid'), '{}')
+                     ELSE k.additional_data END AS data) said
     LEFT JOIN nomenclature level ON level.type = 'NIVEAU_TERRITORIAL' AND level.code = f.territorial_level
     LEFT JOIN nomenclature financing ON financing.type = 'TYPE_FINANCEMENT' AND financing.code = f.financing_type
     LEFT JOIN gn_meta.t_acquisition_frameworks parent ON parent.unique_acquisition_framework_id = f.parent_uuid

@@ -22,7 +22,7 @@ pub type Object = Map<String, Value>;
 const NAME: usize = 255;
 
 /// Members of a framework, but its UUID, name and lists of objects.
-pub const FRAMEWORK: [(&str, Form); 16] = [
+pub const FRAMEWORK: [(&str, Form); 17] = [
     ("desc", Form::Text),
     ("start_date", Form::Date),
     ("end_date", Form::Date),
@@ -40,10 +40,11 @@ pub const FRAMEWORK: [(&str, Form); 16] = [
     ("sinp_theme", Form::Codes("VOLET_SINP")),
     ("voletsinp", Form::Codes("VOLET_SINP")),
     ("territories", Form::Codes("TERRITOIRE")),
+    ("additional_data", Form::Object),
 ];
 
 /// Members of a dataset, but its UUID, name and lists of objects.
-pub const DATASET: [(&str, Form); 12] = [
+pub const DATASET: [(&str, Form); 17] = [
     ("desc", Form::Text),
     ("shortname", Form::Text),
     ("keywords", Form::Text),
@@ -56,6 +57,11 @@ pub const DATASET: [(&str, Form); 12] = [
     ("source_status", Form::Code("STATUT_SOURCE")),
     ("resource_type", Form::Code("RESOURCE_TYP")),
     ("territories", Form::Codes("TERRITOIRE")),
+    ("bbox_west", Form::Number),
+    ("bbox_east", Form::Number),
+    ("bbox_south", Form::Number),
+    ("bbox_north", Form::Number),
+    ("additional_data", Form::Object),
 ];
 
 /// Frameworks and datasets in one form; a dataset names its framework in `framework_uuid`.

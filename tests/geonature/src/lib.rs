@@ -43,6 +43,7 @@ mod views;
 
 pub use control::{Outcome, View};
 pub use faults::{Fault, Route, Rule};
+pub use random::Draw;
 pub use server::Simulator;
 pub use state::{Config, Shared};
 pub use statistics::{RouteFigures, SeenRequest, Statistics};

@@ -89,6 +89,88 @@ impl Cluster {
         cluster
     }
 
+    /// A standby of this cluster, with a directory of its own, following it.
+    pub fn standby(&self) -> Cluster {
+        let standby = Cluster::beside(self);
+        let data = standby.data().display().to_string();
+        let host = self.host();
+        self.run(
+            "pg_basebackup",
+            &[
+                "-h",
+                &host,
+                "-p",
+                PORT,
+                "-U",
+                "postgres",
+                "-D",
+                &data,
+                "-R",
+                "-c",
+                "fast",
+                "-X",
+                "stream",
+                "--no-sync",
+            ],
+        );
+        standby.configure(&[]);
+        standby.start();
+        standby
+    }
+
+    /// A copy of the files of this cluster, which has to be stopped.
+    pub fn copy_of_files(&self) -> Cluster {
+        let copy = Cluster::beside(self);
+        let status = Command::new("cp")
+            .arg("-a")
+            .args([self.data(), copy.data()])
+            .status()
+            .expect("cp");
+        assert!(status.success());
+        copy.configure(&[]);
+        copy.start();
+        copy
+    }
+
+    /// Writes a file into the data directory of a cluster that is stopped.
+    pub fn write_file(&self, name: &str, text: &str) {
+        let file = self.data().join(name);
+        fs::write(&file, text).expect("the file");
+        if is_root() {
+            let (user, group) = postgres_ids();
+            chown(&file, Some(user), Some(group)).expect("the file for the user postgres");
+        }
+    }
+
+    fn beside(other: &Cluster) -> Cluster {
+        let directory = tempfile::Builder::new()
+            .prefix("gn_harvest.")
+            .tempdir()
+            .expect("a temporary directory")
+            .keep();
+        let cluster = Cluster {
+            directory,
+            bin: other.bin.clone(),
+            stays: false,
+            made: AtomicU32::new(0),
+            copying: Mutex::new(()),
+        };
+        if is_root() {
+            let (user, group) = postgres_ids();
+            chown(&cluster.directory, Some(user), Some(group))
+                .expect("the directory for the user postgres");
+        }
+        fs::set_permissions(&cluster.directory, fs::Permissions::from_mode(0o755))
+            .expect("permissions");
+        cluster
+    }
+
+    /// Ends a standby's recovery; returns when it is a primary.
+    pub fn promote(&self) {
+        let data = self.data().display().to_string();
+        self.run("pg_ctl", &["-D", &data, "-w", "-t", "120", "promote"]);
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.join("data")
     }

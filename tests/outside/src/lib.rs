@@ -3,6 +3,8 @@
 
 mod cluster;
 mod database;
+mod published;
 
 pub use cluster::{Cluster, Stop};
 pub use database::{Database, Row, describe, rows};
+pub use published::{ExportServer, python};

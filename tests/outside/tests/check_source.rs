@@ -128,7 +128,8 @@ fn a_good_source_is_well_in_every_respect_and_the_target_stays_as_it_was() {
             "target",
             "codes_or_labels",
             "records",
-            "sample"
+            "sample",
+            "schedule"
         ]
     );
     // The simulated partner speaks plain HTTP.
@@ -214,7 +215,10 @@ fn what_keeps_us_out_is_named_and_the_target_is_still_looked_at() {
         Check::of(&database, name)
     };
     let check = add("mot de passe", 3, ("moissonneur", "périmé"));
-    assert_eq!(check.names(), ["reachable", "tls", "credentials", "target"]);
+    assert_eq!(
+        check.names(),
+        ["reachable", "tls", "credentials", "target", "schedule"]
+    );
     check.says(
         "credentials",
         "error",
@@ -226,7 +230,14 @@ fn what_keeps_us_out_is_named_and_the_target_is_still_looked_at() {
     let check = add("export absent", 99, MOISSONNEUR);
     assert_eq!(
         check.names(),
-        ["reachable", "tls", "credentials", "export", "target"]
+        [
+            "reachable",
+            "tls",
+            "credentials",
+            "export",
+            "target",
+            "schedule"
+        ]
     );
     check.says("export", "error", "there is no export 99");
     check.advises("export", "export_id => ");
@@ -287,7 +298,7 @@ fn an_address_that_is_no_geonature_is_told_apart_from_a_server_that_is_down() {
             server.url
         ));
         let check = Check::of(&database, &name);
-        assert_eq!(check.names(), ["reachable", "target"]);
+        assert_eq!(check.names(), ["reachable", "target", "schedule"]);
         check.says("reachable", "error", "but not as a GeoNature");
         check.advises("reachable", "https://host/geonature");
         assert!(

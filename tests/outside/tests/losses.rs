@@ -214,3 +214,16 @@ fn a_taxon_that_is_added_later_brings_the_records_that_waited_for_it() {
         0
     );
 }
+
+#[test]
+fn every_slice_is_read_whatever_the_planner_thinks_of_the_table_of_slices() {
+    let database = cluster().database();
+    let partner = partner(600);
+    add_source(&database, "cen", &partner, 3, "page_size => 10");
+    assert_eq!(number(&run_well(&database, "cen", "full"), "fetched"), 600);
+    // As autovacuum leaves it between two runs: pages, and nothing in them.
+    database.run("VACUUM (ANALYZE, TRUNCATE false) gn_harvest.slice");
+    let seen = "SELECT relpages > 0 AND reltuples = 0 FROM pg_class WHERE oid = 'gn_harvest.slice'::regclass";
+    assert_eq!(database.value(seen), "t");
+    assert_eq!(number(&run_well(&database, "cen", "full"), "fetched"), 600);
+}

@@ -47,14 +47,15 @@ fn everything(database: &Database) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Action, object (none: what the plan is about), column of the history.
 const COUNTS: [(&str, &str, &str); 12] = [
-    ("read", "observation", "fetched"),
-    ("insert", "observation", "inserted"),
-    ("update", "observation", "updated"),
-    ("unchanged", "observation", "unchanged"),
-    ("skip", "observation", "skipped"),
-    ("delete", "observation", "deleted"),
-    ("reject", "observation", "rejected"),
+    ("read", "", "fetched"),
+    ("insert", "", "inserted"),
+    ("update", "", "updated"),
+    ("unchanged", "", "unchanged"),
+    ("skip", "", "skipped"),
+    ("delete", "", "deleted"),
+    ("reject", "", "rejected"),
     ("create", "framework", "frameworks_created"),
     ("create", "dataset", "datasets_created"),
     ("create", "actor", "actors_created"),
@@ -63,14 +64,16 @@ const COUNTS: [(&str, &str, &str); 12] = [
 ];
 
 /// Plans a run, checks that this wrote nothing, runs it and compares. Returns both.
-fn plan_and_run(database: &Database, name: &str, mode: &str) -> (Vec<Row>, Row) {
+pub fn plan_and_run(database: &Database, name: &str, mode: &str) -> (Vec<Row>, Row) {
     let before = everything(database);
     let plan = plan(database, name, mode);
     for (table, content) in everything(database) {
         assert_eq!(content, before[&table], "{table}: a plan writes nothing");
     }
     let run = run_well(database, name, mode);
+    let about = text(&plan[0], "object").to_owned();
     for (action, object, column) in COUNTS {
+        let object = if object.is_empty() { &about } else { object };
         assert_eq!(
             planned(&plan, action, object),
             number(&run, column),
@@ -404,4 +407,49 @@ fn a_plan_that_fails_says_why_and_leaves_nothing() {
         50,
         "a paused source can be planned"
     );
+}
+
+#[test]
+fn of_records_it_is_what_the_run_does_in_a_database_without_geonature() {
+    let database = crate::records::plain();
+    let partner = partner(700);
+    add_source_by_login(
+        &database,
+        "cen",
+        &partner,
+        2,
+        ("moissonneur", "moissonneur"),
+        "target => 'records', page_size => 100",
+    );
+    let before = stored(&database);
+    let first = plan(&database, "cen", "auto");
+    assert_eq!(before, stored(&database), "a plan writes nothing");
+    assert_eq!(planned(&first, "insert", "record"), 700, "{first:#?}");
+    run_well(&database, "cen", "auto");
+
+    change(&partner);
+    let ids = partner.ids();
+    partner.tamper(ids[3], "id_synthese", Some("null"));
+    for mode in ["auto", "reconcile", "full"] {
+        let before = stored(&database);
+        let plan = plan(&database, "cen", mode);
+        assert_eq!(before, stored(&database), "a plan writes nothing");
+        let run = run_well(&database, "cen", mode);
+        for (action, _, column) in COUNTS.iter().filter(|(_, object, _)| object.is_empty()) {
+            assert_eq!(
+                planned(&plan, action, "record"),
+                number(&run, column),
+                "{mode} {action}\n{plan:#?}\n{run:#?}"
+            );
+        }
+    }
+}
+
+fn stored(database: &Database) -> String {
+    database.value(
+        "SELECT md5(string_agg(t, '' ORDER BY t)) FROM (
+             SELECT r::text FROM gn_harvest.record r UNION ALL SELECT h::text FROM gn_harvest.harvested h
+             UNION ALL SELECT j::text FROM gn_harvest.rejected j UNION ALL SELECT st::text FROM gn_harvest.source_state st
+             UNION ALL SELECT m::text FROM gn_harvest.missing m UNION ALL SELECT sl::text FROM gn_harvest.slice sl) all_rows(t)",
+    )
 }

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use geonature_simulator::Config;
+
+use crate::gn2pg::{Gn2pg, V1_10};
 use crate::support::*;
 
 const README: &str = include_str!("../../../README.md");
@@ -36,13 +39,24 @@ fn set(database: &gn_harvest_outside::Database, sql: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_example_of_the_readme_runs() {
-    let database = cluster().database();
-    database.run("DROP EXTENSION gn_harvest; DROP ROLE IF EXISTS harvest_operator, harvest_reader");
+    let database = cluster().source_database();
+    database.run(
+        "DROP EXTENSION gn_harvest; DROP ROLE IF EXISTS harvest_operator, harvest_reader, publisher",
+    );
     let partner = partner(300);
+    let other = partner_with(Config {
+        observations: 30,
+        seed: 7,
+        ..Config::default()
+    });
+    let settings = crate::adopt::settings(&other);
+    Gn2pg::set_up(V1_10, &database, &settings).download();
     for (number, example) in examples().into_iter().enumerate() {
         let sql = example
             .replace("https://geonature.example.org", partner.url())
-            .replace("the-token", "jeton-export-3");
+            .replace("https://geonature.lpo.example.org", other.url())
+            .replace("the-token", "jeton-export-3")
+            .replace("{collecteur}", "{admin}");
         // By psql, a statement a transaction, as a reader would: a run needs its source committed.
         let file = std::env::temp_dir().join(format!("{}.{number}.sql", database.name));
         std::fs::write(&file, sql).expect("a file");
@@ -54,9 +68,40 @@ fn every_example_of_the_readme_runs() {
     }
     assert_eq!(
         database.number("SELECT count(*) FROM gn_synthese.synthese"),
-        300
+        330
     );
-    database.run("DROP OWNED BY harvest_operator, harvest_reader; DROP ROLE harvest_operator, harvest_reader");
+    database.run("DROP OWNED BY harvest_operator, harvest_reader, publisher; DROP ROLE harvest_operator, harvest_reader, publisher");
+}
+
+/// The call that writes the status page into a file, as a shell runs it.
+#[test]
+fn the_status_page_is_written_by_the_call_of_the_readme() {
+    let database = cluster().database();
+    let call = README
+        .lines()
+        .find(|line| line.starts_with("psql -Atc"))
+        .expect("the call");
+    let directory = tempfile::tempdir().expect("a directory");
+    let psql = database.cluster.psql_command(&database.name);
+    let programs = database.cluster.program("psql");
+    let programs = programs.parent().expect("a directory").display();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = std::process::Command::new("sh");
+    let environment = psql
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let status = shell
+        .args(["-c", call])
+        .envs(environment)
+        .env("PATH", format!("{programs}:{path}"))
+        .current_dir(directory.path())
+        .status();
+    assert!(status.expect("a shell").success());
+    let page = std::fs::read_to_string(directory.path().join("status.html")).expect("the page");
+    assert!(
+        page.starts_with("<!DOCTYPE html>\n<html lang=\"fr\">"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -109,6 +154,49 @@ fn the_readme_lists_every_reason_code() {
 }
 
 #[test]
+fn the_readme_lists_every_rule_and_argument_of_channels() {
+    let database = cluster().database();
+    let row = |rule: &gn_harvest_outside::Row| {
+        let threshold = text(rule, "threshold");
+        let threshold = match text(rule, "unit").split(' ').next() {
+            Some("") | None => String::new(),
+            Some("percent") => format!("{threshold} %"),
+            Some(_) => threshold.to_owned(),
+        };
+        format!(
+            "| `{}` | {} | {threshold}",
+            text(rule, "rule"),
+            text(rule, "severity")
+        )
+    };
+    let rules = database.rows("SELECT * FROM gn_harvest.alert_rules()");
+    assert_eq!(rules.len(), quoted_rows("### Rules of alerts"));
+    for rule in &rules {
+        assert!(README.contains(&row(rule)), "{}", row(rule));
+    }
+    let listed = quoted_in("### Channels");
+    let arguments =
+        "SELECT unnest(proargnames) FROM pg_proc WHERE oid = 'gn_harvest.add_channel'::regproc";
+    for argument in set(&database, arguments) {
+        let known = ["name", "kind"].contains(&argument.as_str());
+        assert!(
+            known || listed.contains(argument.as_str()),
+            "add_channel({argument})"
+        );
+    }
+}
+
+/// Rows of the table under a title whose first cell is in back quotes.
+fn quoted_rows(title: &str) -> usize {
+    let part = README
+        .split_once(&format!("\n{title}\n"))
+        .expect("the part")
+        .1;
+    let part = part.split_once("\n#").map_or(part, |(part, _)| part);
+    part.lines().filter(|line| line.starts_with("| `")).count()
+}
+
+#[test]
 fn the_readme_lists_every_setting() {
     let database = cluster().database();
     let mut session = database.connect();
@@ -146,15 +234,59 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         .filter_map(|call| call.split('(').next())
         .collect();
     let internal = [
+        "alert_text",
+        "begin_gn2pg",
         "caller",
+        "channel_target",
+        "check_gn2pg",
+        "check_gn2pg_known",
+        "check_publication",
+        "connect_gn2pg",
+        "derniere_action_index",
+        "end_gn2pg",
+        "forget_publication",
+        "frequency_in",
+        "gn2pg_filters",
+        "gn2pg_known",
+        "gn2pg_layout",
+        "gn2pg_names",
+        "gn2pg_next_step",
+        "gn2pg_page",
+        "gn2pg_parameters",
+        "gn2pg_sources",
+        "gn2pg_watermark",
+        "hide_statement",
         "in_french",
+        "installed_version",
         "is_local",
+        "keep_publication",
+        "licence_named",
         "likely_match",
         "local_metadata",
         "local_table",
         "may_manage",
+        "metadata_watch_sql",
+        "next_run",
+        "nomenclature_codes",
+        "obstacle_advice",
+        "record_view_query",
+        "register_exports",
+        "render_status_page",
+        "replaceable_view",
+        "require_free_labels",
+        "require_geonature_exports",
+        "roles_named",
+        "schedule_obstacle",
+        "scheduler_facts",
         "sees_everything",
+        "set_publication_exports",
+        "slug_of",
+        "status_page_data",
+        "take_gn2pg",
+        "take_gn2pg_rows",
+        "visible_record_source",
         "visible_source",
+        "watched_tables",
         "word",
         "working_source",
     ];
@@ -163,7 +295,9 @@ fn the_readme_lists_every_function_and_view_that_people_are_granted() {
         "SELECT proname FROM pg_proc WHERE pronamespace = 'gn_harvest'::regnamespace AND has_function_privilege('readme_lister', oid, 'EXECUTE')",
     ) {
         assert!(
-            internal.contains(&name.as_str()) || functions.contains(&name.as_str()),
+            internal.contains(&name.as_str())
+                || name.starts_with("publication_")
+                || functions.contains(&name.as_str()),
             "{name}()"
         );
     }

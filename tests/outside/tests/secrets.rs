@@ -307,6 +307,8 @@ fn a_call_that_fails_leaves_no_secret_in_the_servers_log() {
         format!("SELECT gn_harvest.add_source('cen', 'http://169.254.169.254', 3, token => {token})"),
         format!("SELECT gn_harvest.add_source(NULL, 'https://gn.example.org', 3, token => {token})"),
         format!("SELECT gn_harvest.set_credentials('inconnue', token => {token})"),
+        format!("SELECT * FROM gn_harvest.adopt_gn2pg('absent', 'cen', 'https://gn.example.org', 3, token => {token})"),
+        format!("SELECT * FROM gn_harvest.adopt_gn2pg(NULL, login => 'moi', password => {password})"),
         format!("SELECT gn_harvest.set_credentials('inconnue', password => {password})"),
         format!("DO $$ BEGIN PERFORM gn_harvest.add_source('cen', 'nulle part', 3, token => {token}); END $$"),
         format!("DO $$ BEGIN PERFORM gn_harvest.add_source('cen', 'https://gn.example.org', 3, token => {token}); RAISE EXCEPTION 'plus tard'; END $$"),
@@ -332,7 +334,8 @@ fn a_call_that_fails_leaves_no_secret_in_the_servers_log() {
         log.matches("STATEMENT:  SELECT gn_harvest.add_source(***)")
             .count()
             >= 10
-            && log.contains("STATEMENT:  SELECT gn_harvest.set_credentials(***)"),
+            && log.contains("STATEMENT:  SELECT gn_harvest.set_credentials(***)")
+            && log.contains("STATEMENT:  SELECT gn_harvest.adopt_gn2pg(***)"),
         "{log}"
     );
     for trace in TRACES {

@@ -331,3 +331,42 @@ pub fn assert_nothing_lost(database: &Database, partner: &Simulator) {
         }
     }
 }
+
+/// pg_dump of a database into an empty one.
+pub fn pour(database: &Database, copy: &Database) {
+    let cluster = database.cluster;
+    let mut dump = std::process::Command::new(cluster.program("pg_dump"))
+        .env("PGHOST", cluster.host())
+        .env("PGPORT", cluster.port())
+        .env("PGUSER", "postgres")
+        .arg(&database.name)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("pg_dump");
+    let output = dump.stdout.take().expect("the dump");
+    let restored = cluster
+        .psql_command(&copy.name)
+        .current_dir(std::path::Path::new("/"))
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1"])
+        .stdin(output)
+        .stdout(std::process::Stdio::null())
+        .output()
+        .expect("psql");
+    assert!(dump.wait().expect("pg_dump").success());
+    assert!(
+        restored.status.success(),
+        "{}",
+        String::from_utf8_lossy(&restored.stderr)
+    );
+}
+
+/// The partner answers every question about its exports with HTTP 500, until its faults are cleared.
+pub fn breakdown(partner: &Simulator) {
+    let fault = Fault::Status {
+        status: 500,
+        retry_after: None,
+        retry_after_date: None,
+        json: false,
+    };
+    partner.add_fault(Rule::always(Route::Export, fault));
+}

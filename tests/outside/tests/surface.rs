@@ -1,9 +1,5 @@
 //! The SQL surface as a DBA meets it: documented, granted to nobody, checked argument by argument, restored from a dump.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use gn_harvest_outside::Database;
 use serde_json::json;
 
 use crate::people::*;
@@ -94,6 +90,13 @@ const REFUSED: &[Refused] = &[
     Refused("add_source('x', 'https://g.example.org', 1, look_back => '2 years')", "22023", "look_back must be"),
     Refused("add_source('x', 'https://g.example.org', 1, allowed_hours => '20h-6h')", "22023", "allowed_hours is not understood"),
     Refused("add_source('x', 'https://g.example.org', 1, allowed_hours => '25:00-06:00')", "22023", "allowed_hours is not understood"),
+    Refused("add_source('x', 'https://g.example.org', 1, schedule => 'sometimes')", "22023", "schedule is not understood"),
+    Refused("add_source('x', 'https://g.example.org', 1, schedule => '')", "22023", "schedule is not understood"),
+    Refused("add_source('x', 'https://g.example.org', 1, reconcile_schedule => 'monthly 31 03:00')", "22023", "reconcile_schedule is not understood"),
+    Refused("add_source('x', 'https://g.example.org', 1, schedule_jitter => '-1 minute')", "22023", "schedule_jitter must be between 0 and 1 day"),
+    Refused("next_tick('sometimes', now())", "22023", "schedule is not understood"),
+    Refused("alter_source('other', schedule => '0 3 31 2 *')", "22023", "schedule is not understood"),
+    Refused("alter_source('other', clear => '{schedule}')", "22023", "setting \"schedule\" can not be cleared"),
     Refused("add_source('x', 'https://g.example.org', 1, format => 'csv')", "22023", "format can not be \"csv\""),
     Refused("add_source('x', 'https://g.example.org', 1, data_type => 'releve')", "22023", "data_type can not be \"releve\""),
     Refused("add_source('x', 'https://g.example.org', 1, on_unknown_value => 'keep')", "22023", "on_unknown_value can not be"),
@@ -149,6 +152,9 @@ const REFUSED: &[Refused] = &[
     Refused("map_field('other', 'nom_cite', source_column => 'a', constant => 'b')", "22023", "not both"),
     Refused("map_field('other', 'count_min', constant => 'douze')", "22023", "\"douze\" can not be a value of column \"count_min\""),
     Refused("map_field('other', 'id_dataset', constant => '12')", "22023", "can not be filled with a constant"),
+    Refused("adopt_gn2pg(NULL)", "22004", "needs the schema into which GN2PG imports"),
+    Refused("adopt_gn2pg('absent', token => 'secret')", "3F000", "schema \"absent\" does not exist"),
+    Refused("adopt_gn2pg('gn_harvest', 'x', 'https://g.example.org', 3)", "55000", "has not the layout of GN2PG"),
     Refused("grant_reader('no one')", "42704", "role \"no one\" does not exist"),
     Refused("grant_operator('no one')", "42704", "role \"no one\" does not exist"),
 ];
@@ -545,9 +551,21 @@ fn a_dump_restores_sources_history_lineage_and_decisions_and_the_next_run_finds_
     run_well(&database, "L''Aulne – été", "auto");
     run_well(&database, "L''Aulne – été", "auto");
 
+    database.run("SELECT gn_harvest.add_channel('mail', 'email', host => 'smtp.example.org', login => 'sinp', password => 'l''été', sender => 'sinp@example.org', recipients => '{a@example.org}', sources => '{L''Aulne – été}')");
+    database.run("SELECT gn_harvest.set_alert_rule('L''Aulne – été', 'failing', threshold => 7); SELECT gn_harvest.raise_alert(id, NULL, 'failing', '{\"failures\": 8}', 1) FROM gn_harvest.source; SELECT gn_harvest.acknowledge_alert(max(id), 'vu') FROM gn_harvest.open_alert");
+
     let copy = cluster().empty_database();
     pour(&database, &copy);
     let same = [
+        "SELECT string_agg(c::text, ' ') FROM gn_harvest.channel c",
+        "SELECT string_agg(c::text, ' ') FROM gn_harvest.channel_secret c",
+        "SELECT string_agg(r::text, ' ') FROM gn_harvest.alert_rule r",
+        "SELECT string_agg(a::text, ' ' ORDER BY id) FROM gn_harvest.alert a",
+        "SELECT string_agg(o::text, ' ' ORDER BY id) FROM gn_harvest.outbox o",
+        "SELECT string_agg(message || acknowledge_note, ' ') FROM gn_harvest.open_alert",
+        "SELECT last_value FROM gn_harvest.alert_id_seq",
+        "SELECT last_value FROM gn_harvest.outbox_id_seq",
+        "SELECT last_value FROM gn_harvest.channel_id_seq",
         "SELECT count(*) FROM gn_synthese.synthese",
         "SELECT md5(string_agg(h::text, ' ' ORDER BY key_number)) FROM gn_harvest.harvested h",
         "SELECT string_agg(r::text, ' ' ORDER BY id) FROM gn_harvest.run r",
@@ -587,33 +605,5 @@ fn a_dump_restores_sources_history_lineage_and_decisions_and_the_next_run_finds_
         copy.number("SELECT id FROM gn_harvest.source WHERE name = 'second'"),
         database.number("SELECT max(id) + 1 FROM gn_harvest.source")
     );
-    assert_eq!(copy.value("SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE tgrelid = 'gn_harvest.source'::regclass AND NOT tgisinternal"), "check_source_settings");
-}
-
-/// pg_dump of a database into an empty one.
-fn pour(database: &Database, copy: &Database) {
-    let cluster = database.cluster;
-    let mut dump = Command::new(cluster.program("pg_dump"))
-        .env("PGHOST", cluster.host())
-        .env("PGPORT", cluster.port())
-        .env("PGUSER", "postgres")
-        .arg(&database.name)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("pg_dump");
-    let output = dump.stdout.take().expect("the dump");
-    let restored = cluster
-        .psql_command(&copy.name)
-        .current_dir(Path::new("/"))
-        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1"])
-        .stdin(output)
-        .stdout(Stdio::null())
-        .output()
-        .expect("psql");
-    assert!(dump.wait().expect("pg_dump").success());
-    assert!(
-        restored.status.success(),
-        "{}",
-        String::from_utf8_lossy(&restored.stderr)
-    );
+    assert_eq!(copy.value("SELECT string_agg(tgname, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'gn_harvest.source'::regclass AND NOT tgisinternal"), "check_source_settings close_alerts");
 }

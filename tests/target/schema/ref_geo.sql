@@ -160,3 +160,8 @@ CREATE TRIGGER tri_transform_geom_update
 CREATE TRIGGER tri_meta_dates_change_li_municipalities
     BEFORE INSERT OR UPDATE ON ref_geo.li_municipalities
     FOR EACH ROW EXECUTE FUNCTION public.fct_trg_meta_dates_change();
+
+CREATE FUNCTION ref_geo.get_id_area_type(mytype varchar) RETURNS integer
+LANGUAGE sql STABLE AS $$
+    SELECT t.id_type FROM ref_geo.bib_areas_types t WHERE t.type_code = mytype
+$$;

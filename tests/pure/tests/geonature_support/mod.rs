@@ -247,7 +247,7 @@ pub fn quick() -> Limits {
         max_retry_after: Duration::from_secs(3),
         user_agent: "gn_harvest/test".to_owned(),
         ca_pem: None,
-        allow_link_local: false,
+        ..Limits::default()
     }
 }
 
