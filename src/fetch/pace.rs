@@ -200,10 +200,18 @@ mod tests {
     }
 
     #[test]
-    fn a_window_grows_by_four_at_most_towards_a_full_page() {
+    fn a_window_grows_by_four_at_most_to_a_page_and_a_quarter() {
         let mut pace = pace(100);
         pace.after_window(100, cost(10, 20_000, 300));
         assert_eq!(pace.width(), 400);
+        pace.after_window(400, cost(400, 800_000, 300));
+        assert_eq!(pace.width(), 1250);
+    }
+
+    #[test]
+    fn where_rests_are_asked_for_by_themselves_a_window_stays_under_the_page() {
+        let mut pace = pace(400);
+        pace.aim_under();
         pace.after_window(400, cost(400, 800_000, 300));
         assert_eq!(pace.width(), 900);
     }
@@ -212,7 +220,7 @@ mod tests {
     fn a_window_shrinks_for_rows_bytes_and_time() {
         let mut rows = pace(1000);
         rows.after_window(1000, cost(2000, 1, 1));
-        assert_eq!(rows.width(), 450);
+        assert_eq!(rows.width(), 625);
         let mut bytes = pace(1000);
         bytes.after_window(1000, cost(900, 16_000_000, 1));
         assert_eq!(bytes.width(), 500);
@@ -226,7 +234,7 @@ mod tests {
     fn a_cost_that_does_not_depend_on_the_window_does_not_shrink_it() {
         let mut pace = pace(1000);
         for _ in 0..10 {
-            pace.after_window(1000, cost(900, 1, 22_000));
+            pace.after_window(1000, cost(1250, 1, 22_000));
         }
         assert_eq!(pace.width(), 1000);
     }
