@@ -372,6 +372,12 @@ fn where_worker_slots_are_taken_fewer_writers_do() {
     database.run("SELECT gn_harvest.alter_source('cen', clear => '{writers}')");
     let row = run_well(&database, "cen", "full");
     assert!(text(&row, "warnings").contains("of 16 writers"), "{row:?}");
+    // Records are not shared: no other worker is even asked for.
+    let options = "page_size => 50, target => 'records'";
+    add_source(&database, "whole", &partner, 3, options);
+    let row = run_well(&database, "whole", "full");
+    assert_eq!(text(&row, "warnings"), "{}");
+    assert_eq!(number(&row, "inserted"), 700);
 }
 
 #[test]
