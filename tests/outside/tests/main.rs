@@ -58,3 +58,4 @@ mod target;
 mod truth;
 mod unchanged;
 mod upgrade;
+mod writers;
