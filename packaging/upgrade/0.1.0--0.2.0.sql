@@ -28,7 +28,8 @@ ALTER TABLE gn_harvest.source
     ADD COLUMN schedule           text     NOT NULL DEFAULT 'manual',
     ADD COLUMN reconcile_schedule text,
     ADD COLUMN schedule_jitter    interval NOT NULL DEFAULT '0',
-    ADD COLUMN writers            integer;
+    ADD COLUMN writers            integer,
+    ADD COLUMN load               text     NOT NULL DEFAULT 'standard';
 
 -- part: table run
 

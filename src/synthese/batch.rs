@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pgrx::prelude::*;
 
+use super::fast::Load;
 use super::identity::{self, Claimant, Decision, Known};
 use super::lineage::{self, Placed};
 use super::rejects::{self, DeadLetter};
@@ -355,8 +356,10 @@ impl Synthese {
             &mut self.touched.borrow_mut(),
         )?;
         let new: Vec<&Observation> = sorted.new.iter().collect();
-        let (inserted, refused_new) =
-            write::insert(&self.referential, self.id_source, &new, strict)?;
+        let (inserted, refused_new) = match &self.load {
+            Load::Fast(fast) => fast.insert(&self.referential, self.id_source, &new, strict)?,
+            _ => write::insert(&self.referential, self.id_source, &new, strict)?,
+        };
         refused.extend(refused_new);
         let refused_items: HashSet<usize> = refused.iter().map(|refused| refused.item).collect();
         counts.inserted += inserted.len() as i64;

@@ -18,6 +18,7 @@ mod counts;
 mod dashboard;
 mod deletions;
 mod equality;
+mod fast_load;
 mod faults;
 mod gn2pg;
 mod harvest;
