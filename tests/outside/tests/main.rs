@@ -17,6 +17,8 @@ mod contract;
 mod counts;
 mod dashboard;
 mod deletions;
+mod docs_fr;
+mod document;
 mod equality;
 mod faults;
 mod gn2pg;
