@@ -17,6 +17,7 @@ mod contract;
 mod counts;
 mod dashboard;
 mod deletions;
+mod docs;
 mod docs_fr;
 mod document;
 mod equality;

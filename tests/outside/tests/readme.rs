@@ -168,20 +168,8 @@ fn the_readme_lists_every_rule_and_argument_of_channels() {
 }
 
 #[test]
-fn the_readme_lists_every_setting() {
+fn the_readme_lists_every_setting_of_a_source() {
     let database = cluster().database();
-    let mut session = database.connect();
-    session
-        .batch_execute("LOAD 'gn_harvest'")
-        .expect("the library");
-    let rows = gn_harvest_outside::rows(
-        &mut session,
-        "SELECT name FROM pg_settings WHERE name LIKE 'gn\\_harvest.%'",
-    );
-    let listed = quoted_in("### Settings of the server");
-    for row in rows {
-        assert!(listed.contains(text(&row, "name")), "{row:?}");
-    }
     let columns = set(
         &database,
         "SELECT unnest(proargnames) FROM pg_proc WHERE oid = 'gn_harvest.add_source'::regproc",
