@@ -2,6 +2,7 @@
 #   make demo      a whole harvest on a private cluster, shown step by step
 #   make test      format, lints, all tests; ends with "N passed, N failed"
 #   make up|down   a private cluster and two simulated partners, left running to play with
+#   make bench     what a harvest costs (SIZE=20000, REPEATS=3, ONLY=limit,changes,slow,plans); bench/README.md
 #   make install   the extension into the system's PostgreSQL 15
 # As root, with Debian's mirror within reach:
 #   make deb            packages of Debian 12 (PostgreSQL 15) and Debian 13 (PostgreSQL 17), in target/deb
@@ -25,9 +26,9 @@ SHELL := /bin/bash
 .ONESHELL:
 .SILENT:
 
-.PHONY: help setup packages pgrx install partner demo transcript test up down clean
+.PHONY: help setup packages pgrx install partner demo transcript test bench up down clean
 help:
-	sed -n '2,11s/^# *//p' Makefile
+	sed -n '2,12s/^# *//p' Makefile
 
 setup: packages pgrx
 
@@ -91,6 +92,9 @@ test: setup partner
 	tests/run $(STEPS)
 
 include packaging/packages.mk
+
+bench: install
+	cargo run --quiet --release -p gn_harvest_bench
 
 clean:
 	cargo clean

@@ -195,12 +195,14 @@ ALTER TABLE gn_harvest.source
     ADD COLUMN after_run          text,
     ADD COLUMN schedule           text     NOT NULL DEFAULT 'manual',
     ADD COLUMN reconcile_schedule text,
-    ADD COLUMN schedule_jitter    interval NOT NULL DEFAULT '0';
+    ADD COLUMN schedule_jitter    interval NOT NULL DEFAULT '0',
+    ADD COLUMN writers            integer;
 COMMENT ON COLUMN gn_harvest.source.schedule IS 'When it runs by itself, in plain words or as a cron expression; manual: only when someone runs it.';
 COMMENT ON COLUMN gn_harvest.source.reconcile_schedule IS 'When it is reconciled by itself, written likewise; null: only when someone does.';
 COMMENT ON COLUMN gn_harvest.source.schedule_jitter IS 'Greatest time by which its scheduled runs begin later than their schedule says, another time each tick, so that sources do not all begin at once.';
 COMMENT ON COLUMN gn_harvest.source.target IS 'synthese: observations, into gn_synthese.synthese; records: whatever the export has, into gn_harvest.record, which needs no GeoNature.';
 COMMENT ON COLUMN gn_harvest.source.deletion_export_id IS 'Number of an export that tells what was deleted or left, as publish_export makes it; found by itself when the export of observations names it.';
+COMMENT ON COLUMN gn_harvest.source.writers IS 'Workers that write for one full run, 1 to 16; null: as many as gn_harvest.writers says.';
 COMMENT ON COLUMN gn_harvest.source.allowed_hours IS 'Hours of the day, in gn_harvest.timezone, in which runs may work, such as 20:00-06:00; null: always.';
 COMMENT ON COLUMN gn_harvest.source.after_run IS 'Function of the owner''s, taking jsonb, that is called after a run that has changed something: schema and name.';
 
@@ -229,6 +231,7 @@ BEGIN
     PERFORM gn_harvest.check_range('metadata_export_id', NEW.metadata_export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('deletion_export_id', NEW.deletion_export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('connections', NEW.connections, 1, 16);
+    PERFORM gn_harvest.check_range('writers', NEW.writers, 1, 16);
     PERFORM gn_harvest.check_range('page_size', NEW.page_size, 1, 100000);
     PERFORM gn_harvest.check_range('retry_budget', NEW.retry_budget, 0, 10000);
     PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);
@@ -352,6 +355,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.require_observations(gn_harvest.source) IS 'Refuses a mapping for a source whose records are kept as they come.';
+
+ALTER TABLE gn_harvest.run ADD COLUMN writers integer[];
 
 CREATE INDEX run_running_idx ON gn_harvest.run (source_id) WHERE status = 'running';
 
@@ -1102,6 +1107,282 @@ AS $$
 $$;
 COMMENT ON FUNCTION gn_harvest.publication_view_sql(text, text, text[], text[], text[], text) IS 'The statements that make a view with its comments.';
 
+CREATE FUNCTION gn_harvest.publication_nomenclatures() RETURNS TABLE (export text, type text, target text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    VALUES ('nature_objet_geo', 'NAT_OBJ_GEO', 'geo_object_nature'), ('type_regroupement', 'TYP_GRP', 'grp_typ'),
+           ('technique_obs', 'METH_OBS', 'obs_technique'), ('statut_biologique', 'STATUT_BIO', 'bio_status'),
+           ('etat_biologique', 'ETA_BIO', 'bio_condition'), ('naturalite', 'NATURALITE', 'naturalness'),
+           ('preuve_existante', 'PREUVE_EXIST', 'exist_proof'), ('statut_validation', 'STATUT_VALID', 'valid_status'),
+           ('precision_diffusion', 'NIV_PRECIS', 'diffusion_level'), ('stade_vie', 'STADE_VIE', 'life_stage'),
+           ('sexe', 'SEXE', 'sex'), ('objet_denombrement', 'OBJ_DENBR', 'obj_count'), ('type_denombrement', 'TYP_DENBR', 'type_count'),
+           ('niveau_sensibilite', 'SENSIBILITE', 'sensitivity'), ('statut_observation', 'STATUT_OBS', 'observation_status'),
+           ('floutage_dee', 'DEE_FLOU', 'blurring'), ('statut_source', 'STATUT_SOURCE', 'source_status'),
+           ('type_info_geo', 'TYP_INF_GEO', 'info_geo_type'), ('comportement', 'OCC_COMPORTEMENT', 'behaviour'),
+           ('statut_biogeo', 'STAT_BIOGEO', 'biogeo_status'), ('methode_determination', 'METH_DETERMIN', 'determination_method')
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_nomenclatures() IS 'Columns of the observations view that are codes, their types, and the end of the name of the synthese''s column.';
+
+CREATE FUNCTION gn_harvest.publication_observation_columns(p gn_harvest.publication) RETURNS TABLE (name text, expression text, meaning text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    postgis text := (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'postgis');
+    -- 25 digits: what comes back is what was there, to the last bit.
+    precise text := format('%I.st_astext(s.the_geom_4326, 25)', postgis);
+    blurred text := format(
+        '(SELECT %I.st_astext(a.geom_4326, 25)
+            FROM gn_sensitivity.cor_sensitivity_area_type b
+            JOIN ref_geo.l_areas a ON a.id_type = b.id_area_type
+            JOIN gn_synthese.cor_area_synthese l ON l.id_area = a.id_area
+            JOIN ref_geo.bib_areas_types t ON t.id_type = a.id_type
+           WHERE b.id_nomenclature_sensitivity = s.id_nomenclature_sensitivity AND l.id_synthese = s.id_synthese
+           ORDER BY t.size_hierarchy DESC NULLS LAST, a.id_area LIMIT 1)', postgis);
+    -- Sensitive, or not known not to be.
+    hidden  text := 's.id_nomenclature_sensitivity IS DISTINCT FROM (SELECT n.id_nomenclature FROM ref_nomenclatures.t_nomenclatures n
+            JOIN ref_nomenclatures.bib_nomenclatures_types t ON t.id_type = n.id_type WHERE t.mnemonique = ''SENSIBILITE'' AND n.cd_nomenclature = ''0'')';
+BEGIN
+    RETURN QUERY
+    SELECT c.name,
+           CASE WHEN c.guard = '' THEN c.expression
+                WHEN c.guard = 'person' AND NOT p.personal_data THEN format('NULL::%s', c.type)
+                WHEN c.guard = 'place' AND p.blurred THEN format('(CASE WHEN NOT (%s) THEN %s END)::%s', hidden, c.expression, c.type)
+                ELSE format('(%s)::%s', c.expression, c.type) END,
+           c.meaning
+    FROM (VALUES
+        ('id_synthese', 's.id_synthese', 'integer', '', 'Key of the observation here.'),
+        ('id_source', 's.entity_source_pk_value', 'varchar', '', 'Key of the observation where it was entered.'),
+        ('id_perm_sinp', 's.unique_id_sinp', 'uuid', '', 'UUID of the observation.'),
+        ('id_perm_grp_sinp', 's.unique_id_sinp_grp', 'uuid', '', 'UUID of its group.'),
+        ('jdd_uuid', '(SELECT d.unique_dataset_id FROM gn_meta.t_datasets d WHERE d.id_dataset = s.id_dataset)', 'uuid', '', 'UUID of the dataset; the metadata export tells the rest.'),
+        ('date_debut', 's.date_min', 'timestamp', '', 'Beginning, with the time of day.'),
+        ('date_fin', 's.date_max', 'timestamp', '', 'End, with the time of day.'),
+        ('cd_nom', 's.cd_nom', 'integer', '', 'Taxon, by its cd_nom of Taxref.'),
+        ('nom_cite', 's.nom_cite', 'varchar', '', 'Name of the taxon as it was written.'),
+        ('version_taxref', 's.meta_v_taxref', 'varchar', '', 'Version of Taxref.'),
+        ('nombre_min', 's.count_min', 'integer', '', 'Least count.'),
+        ('nombre_max', 's.count_max', 'integer', '', 'Greatest count.'),
+        ('altitude_min', 's.altitude_min', 'integer', 'place', 'Least altitude.'),
+        ('altitude_max', 's.altitude_max', 'integer', 'place', 'Greatest altitude.'),
+        ('profondeur_min', 's.depth_min', 'integer', 'place', 'Least depth.'),
+        ('profondeur_max', 's.depth_max', 'integer', 'place', 'Greatest depth.'),
+        ('observateurs', 's.observers', 'varchar', 'person', 'Observers, by name.'),
+        ('observateurs_uuid', '(SELECT array_agg(r.uuid_role::text ORDER BY r.id_role)
+            FROM gn_synthese.cor_observer_synthese o JOIN utilisateurs.t_roles r ON r.id_role = o.id_role
+           WHERE o.id_synthese = s.id_synthese)', 'text[]', 'person', 'Observers that have an account, by UUID.'),
+        ('determinateur', 's.determiner', 'varchar', 'person', 'Who determined.'),
+        ('numerisateur', '(SELECT nullif(concat_ws('' '', u.nom_role, u.prenom_role), '''') FROM utilisateurs.t_roles u WHERE u.id_role = s.id_digitiser)', 'text', 'person', 'Who entered it.'),
+        ('validateur', 's.validator', 'varchar', 'person', 'Who validated.'),
+        ('date_validation', 's.meta_validation_date', 'timestamp', '', 'When it was validated.'),
+        ('comment_validation', 's.validation_comment', 'text', '', 'Comment of the validation.'),
+        ('numero_preuve', 's.sample_number_proof', 'text', '', 'Number of the proof.'),
+        ('preuve_numerique', 's.digital_proof', 'text', '', 'Address of the proof.'),
+        ('preuve_non_numerique', 's.non_digital_proof', 'text', '', 'Proof that is no file.'),
+        ('comment_releve', 's.comment_context', 'text', '', 'Comment of the visit.'),
+        ('comment_occurrence', 's.comment_description', 'text', '', 'Comment of the observation.'),
+        ('reference_biblio', 's.reference_biblio', 'varchar', '', 'Where it was published.'),
+        ('nom_lieu', 's.place_name', 'varchar', 'place', 'Name of the place.'),
+        ('precision', 's."precision"', 'integer', 'place', 'Precision of the geometry, in metres.'),
+        ('methode_regroupement', 's.grp_method', 'varchar', '', 'How observations were grouped.'),
+        ('code_habitat', 's.cd_hab', 'integer', '', 'Habitat, by its cd_hab of Habref.'),
+        ('donnees_additionnelles', 's.additional_data::text', 'text', '', 'Further data, JSON as text.'),
+        ('area_attachment', '(SELECT json_build_object(''area_code'', g.area_code, ''type_code'', y.type_code)
+            FROM ref_geo.l_areas g JOIN ref_geo.bib_areas_types y ON y.id_type = g.id_type
+           WHERE g.id_area = s.id_area_attachment)',
+            'json', 'place', 'Area to which it is attached for want of a geometry of its own.'),
+        ('wkt_4326', CASE WHEN p.blurred THEN format('CASE WHEN %s THEN %s ELSE %s END', hidden, blurred, precise) ELSE precise END,
+            'text', '', CASE WHEN p.blurred THEN 'Geometry, WKT in longitude and latitude; of a sensitive observation that of an area, or none.'
+                             ELSE 'Geometry, WKT in longitude and latitude, exact.' END),
+        ('derniere_action', 'coalesce(s.meta_update_date, s.meta_create_date)', 'timestamp', '', 'When it last changed here.'),
+        ('gn_harvest', format('(SELECT p.marker FROM gn_harvest.publication p WHERE p.slug = %L)', p.slug), 'text', '',
+            'Exports of metadata and of deletions, and number of the selection: collectors read everything once when it moves.')
+    ) c(name, expression, type, guard, meaning)
+    UNION ALL
+    SELECT n.export,
+           format('(SELECT jsonb_object_agg(n.id_nomenclature, n.cd_nomenclature) FROM ref_nomenclatures.t_nomenclatures n
+            JOIN ref_nomenclatures.bib_nomenclatures_types t ON t.id_type = n.id_type WHERE t.mnemonique = %L) ->> s.id_nomenclature_%s::text',
+                  n.type, n.target),
+           format('Code of %s; in the synthese id_nomenclature_%s.', n.type, n.target)
+    FROM gn_harvest.publication_nomenclatures() n;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_observation_columns(gn_harvest.publication) IS 'Columns of the observations view of a publication.';
+
+CREATE FUNCTION gn_harvest.publication_observations_sql(p gn_harvest.publication) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_observations', p.slug),
+        format('Observations of the publication "%s", one row each. Made by gn_harvest.publish_export.', p.label),
+        array_agg(c.name ORDER BY c.ordinality), array_agg(c.expression ORDER BY c.ordinality), array_agg(c.meaning ORDER BY c.ordinality),
+        'FROM gn_synthese.synthese s' || coalesce(E'\nWHERE ' || gn_harvest.publication_filter(p, 's'), ''))
+    FROM gn_harvest.publication_observation_columns(p) WITH ORDINALITY c
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_observations_sql(gn_harvest.publication) IS 'The statements that make the observations view of a publication.';
+
+CREATE FUNCTION gn_harvest.publication_deletions_sql(p gn_harvest.publication) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_deletions', p.slug),
+        format('What was deleted or left the publication "%s". Made by gn_harvest.publish_export.', p.label),
+        ARRAY['id_synthese', 'id_perm_sinp', 'derniere_action'], ARRAY['d.id_synthese', 'd.uuid', 'd.left_at'],
+        ARRAY['Key of the observation, as it was published.', 'Its UUID.', 'When it was deleted or left.'],
+        format('FROM gn_harvest.departure d
+WHERE d.slug = %L
+  AND NOT EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_synthese = d.id_synthese%s)',
+            p.slug, coalesce(E'\n  AND ' || gn_harvest.publication_filter(p, 's'), '')))
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_deletions_sql(gn_harvest.publication) IS 'The statements that make the deletions view of a publication.';
+
+CREATE FUNCTION gn_harvest.publication_actors(links text, parent text, id text, personal boolean) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Who is both a person and an organism is written in the other of the two known ways, which has room for both.
+    SELECT format('(SELECT json_agg(
+              CASE WHEN a.id_role IS NULL OR NOT %4$s THEN json_build_object(
+                       ''type_role'', ''organism'', ''uuid_actor'', o.uuid_organisme, ''email'', o.email_organisme,
+                       ''cd_nomenclature_actor_role'', n.cd_nomenclature,
+                       ''identity'', json_build_object(''organism_name'', o.nom_organisme))
+                   WHEN a.id_organism IS NULL THEN json_build_object(
+                       ''type_role'', ''role'', ''uuid_actor'', r.uuid_role, ''email'', r.email,
+                       ''cd_nomenclature_actor_role'', n.cd_nomenclature,
+                       ''identity'', json_build_object(''first_name'', r.nom_role, ''last_name'', r.prenom_role))
+                   ELSE json_build_object(
+                       ''type_role'', n.cd_nomenclature, ''uuid_organism'', o.uuid_organisme, ''nom_organisme'', o.nom_organisme,
+                       ''uuid_role'', r.uuid_role, ''nom_role'', r.nom_role, ''prenom_role'', r.prenom_role, ''email'', r.email)
+              END ORDER BY n.cd_nomenclature, o.uuid_organisme, r.uuid_role)
+            FROM gn_meta.%1$s a
+            JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = a.id_nomenclature_actor_role
+            LEFT JOIN utilisateurs.bib_organismes o ON o.id_organisme = a.id_organism
+            LEFT JOIN utilisateurs.t_roles r ON r.id_role = a.id_role
+           WHERE a.%2$s = %3$s AND (%4$s OR a.id_organism IS NOT NULL))', links, parent, id, CASE WHEN personal THEN 'true' ELSE 'false' END)
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_actors(text, text, text, boolean) IS 'The list of actors of a framework or dataset, as an expression.';
+
+CREATE FUNCTION gn_harvest.publication_codes(links text, parent text, id text, code text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('(SELECT json_agg(n.cd_nomenclature ORDER BY n.cd_nomenclature)
+            FROM gn_meta.%s l JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = l.%s
+           WHERE l.%s = %s)', links, code, parent, id)
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_codes(text, text, text, text) IS 'A list of codes of a framework or dataset, as an expression.';
+
+CREATE FUNCTION gn_harvest.publication_dataset_member(p gn_harvest.publication) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'json_build_object(
+              ''uuid'', d.unique_dataset_id, ''name'', d.dataset_name, ''shortname'', d.dataset_shortname, ''desc'', d.dataset_desc,
+              ''keywords'', d.keywords, ''marine_domain'', d.marine_domain, ''terrestrial_domain'', d.terrestrial_domain,
+              ''active'', d.active, ''validable'', d.validable,
+              ''bbox_west'', d.bbox_west, ''bbox_east'', d.bbox_east, ''bbox_south'', d.bbox_south, ''bbox_north'', d.bbox_north,
+              ''data_type'', n1.cd_nomenclature, ''dataset_objectif'', n2.cd_nomenclature, ''collecting_method'', n3.cd_nomenclature,
+              ''data_origin'', n4.cd_nomenclature, ''source_status'', n5.cd_nomenclature, ''resource_type'', n6.cd_nomenclature,
+              ''additional_data'', d.additional_data,
+              ''territories'', ' || gn_harvest.publication_codes('cor_dataset_territory', 'id_dataset', 'd.id_dataset', 'id_nomenclature_territory') || ',
+              ''protocols'', (SELECT json_agg(json_build_object(''uuid'', k.unique_protocol_id, ''name'', k.protocol_name,
+                                  ''desc'', k.protocol_desc, ''type'', n.cd_nomenclature, ''url'', k.protocol_url) ORDER BY k.unique_protocol_id)
+                 FROM gn_meta.cor_dataset_protocol l
+                 JOIN gn_meta.sinp_datatype_protocols k ON k.id_protocol = l.id_protocol
+                 LEFT JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = k.id_nomenclature_protocol_type
+                WHERE l.id_dataset = d.id_dataset),
+              ''actors'', ' || gn_harvest.publication_actors('cor_dataset_actor', 'id_dataset', 'd.id_dataset', p.personal_data) || ')'
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_dataset_member(gn_harvest.publication) IS 'A dataset as a member of its framework, as an expression.';
+
+CREATE FUNCTION gn_harvest.publication_dataset_condition(p gn_harvest.publication) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN gn_harvest.publication_lookups(p) = '{id_dataset}' AND gn_harvest.publication_plain_filter(p, 's') IS NULL
+                THEN gn_harvest.publication_filter(p, 'd')
+                ELSE 'EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_dataset = d.id_dataset AND '
+                     || gn_harvest.publication_filter(p, 's') || ')' END
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_dataset_condition(gn_harvest.publication) IS 'The condition on the datasets of the metadata view; null: all.';
+
+CREATE FUNCTION gn_harvest.publication_metadata_columns(p gn_harvest.publication) RETURNS TABLE (name text, expression text, meaning text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.name, c.expression, c.meaning
+    FROM (SELECT 'f.id_acquisition_framework' AS id, 'id_acquisition_framework' AS parent,
+                 coalesce(' AND ' || gn_harvest.publication_dataset_condition(p), '') AS dataset_condition) k,
+    LATERAL (VALUES
+        ('id_acquisition_framework', k.id, 'Key of the framework here.'),
+        ('uuid', 'f.unique_acquisition_framework_id', 'UUID of the framework.'),
+        ('name', 'f.acquisition_framework_name', 'Name.'),
+        ('desc', 'f.acquisition_framework_desc', 'Description.'),
+        ('start_date', 'f.acquisition_framework_start_date', 'Beginning.'),
+        ('end_date', 'f.acquisition_framework_end_date', 'End.'),
+        ('initial_closing_date', 'f.initial_closing_date', 'When it was first closed.'),
+        ('territorial_level', 'level.cd_nomenclature', 'Code of NIVEAU_TERRITORIAL.'),
+        ('territory_desc', 'f.territory_desc', 'Territory, in words.'),
+        ('keywords', 'f.keywords', 'Keywords.'),
+        ('target_description', 'f.target_description', 'Target, in words.'),
+        ('ecologic_or_geologic_target', 'f.ecologic_or_geologic_target', 'Ecologic or geologic target.'),
+        ('financing_type', 'financing.cd_nomenclature', 'Code of TYPE_FINANCEMENT.'),
+        ('is_parent', 'f.is_parent', 'Whether it is a parent of others.'),
+        ('parent_uuid', 'parent.unique_acquisition_framework_id', 'UUID of its parent.'),
+        ('opened', 'f.opened', 'Whether it is open.'),
+        ('additional_data', 'f.additional_data', 'Further data.'),
+        ('objectives', gn_harvest.publication_codes('cor_acquisition_framework_objectif', k.parent, k.id, 'id_nomenclature_objectif'), 'Codes of CA_OBJECTIFS.'),
+        ('sinp_theme', gn_harvest.publication_codes('cor_acquisition_framework_voletsinp', k.parent, k.id, 'id_nomenclature_voletsinp'), 'Codes of VOLET_SINP.'),
+        ('territories', gn_harvest.publication_codes('cor_acquisition_framework_territory', k.parent, k.id, 'id_nomenclature_territory'), 'Codes of TERRITOIRE.'),
+        ('publications', '(SELECT json_agg(w.publication ORDER BY w.uuid, w.id) FROM (
+              SELECT b.unique_publication_id AS uuid, b.id_publication AS id, json_build_object(''uuid'', b.unique_publication_id,
+                         ''reference'', b.publication_reference, ''url'', b.publication_url) AS publication
+                FROM gn_meta.cor_acquisition_framework_publication l
+                JOIN gn_meta.sinp_datatype_publications b ON b.id_publication = l.id_publication
+               WHERE l.id_acquisition_framework = f.id_acquisition_framework
+              UNION ALL
+              SELECT NULL, b.id_bibliographic_reference, json_build_object(''reference'', b.publication_reference, ''url'', b.publication_url)
+                FROM gn_meta.t_bibliographical_references b
+               WHERE b.id_acquisition_framework = f.id_acquisition_framework) w)', 'Publications.'),
+        ('actors', gn_harvest.publication_actors('cor_acquisition_framework_actor', k.parent, k.id, p.personal_data), 'Actors, organisms and persons.'),
+        ('datasets', '(SELECT coalesce(json_agg(' || gn_harvest.publication_dataset_member(p) || ' ORDER BY d.unique_dataset_id), ''[]'')
+            FROM gn_meta.t_datasets d
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n1 ON n1.id_nomenclature = d.id_nomenclature_data_type
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n2 ON n2.id_nomenclature = d.id_nomenclature_dataset_objectif
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n3 ON n3.id_nomenclature = d.id_nomenclature_collecting_method
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n4 ON n4.id_nomenclature = d.id_nomenclature_data_origin
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n5 ON n5.id_nomenclature = d.id_nomenclature_source_status
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n6 ON n6.id_nomenclature = d.id_nomenclature_resource_type
+           WHERE d.id_acquisition_framework = f.id_acquisition_framework' || k.dataset_condition || ')', 'Its datasets, with protocols, actors and territories.'),
+        ('derniere_action', 'greatest(f.meta_update_date, f.meta_create_date, m.changed_at)', 'When the framework or anything of it last changed.')
+    ) c(name, expression, meaning)
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_metadata_columns(gn_harvest.publication) IS 'Columns of the metadata view of a publication.';
+
+CREATE FUNCTION gn_harvest.publication_framework_condition(p gn_harvest.publication) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '
+WHERE f.id_acquisition_framework IN (
+    WITH RECURSIVE named(id) AS (
+        SELECT d.id_acquisition_framework FROM gn_meta.t_datasets d WHERE ' || gn_harvest.publication_dataset_condition(p) || '
+        UNION
+        SELECT above.acquisition_framework_parent_id
+        FROM named JOIN gn_meta.t_acquisition_frameworks above ON above.id_acquisition_framework = named.id
+        WHERE above.acquisition_framework_parent_id IS NOT NULL
+    )
+    SELECT named.id FROM named)'
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_framework_condition(gn_harvest.publication) IS 'The condition on the frameworks of the metadata view; null: all.';
+
+CREATE FUNCTION gn_harvest.publication_metadata_sql(p gn_harvest.publication) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_metadata', p.slug),
+        format('Metadata of the publication "%s", one row a framework. Made by gn_harvest.publish_export.', p.label),
+        array_agg(c.name ORDER BY c.ordinality), array_agg(c.expression ORDER BY c.ordinality), array_agg(c.meaning ORDER BY c.ordinality),
+        'FROM gn_meta.t_acquisition_frameworks f
+LEFT JOIN gn_meta.t_acquisition_frameworks parent ON parent.id_acquisition_framework = f.acquisition_framework_parent_id
+LEFT JOIN ref_nomenclatures.t_nomenclatures level ON level.id_nomenclature = f.id_nomenclature_territorial_level
+LEFT JOIN ref_nomenclatures.t_nomenclatures financing ON financing.id_nomenclature = f.id_nomenclature_financing_type
+LEFT JOIN gn_harvest.metadata_change m ON m.id_acquisition_framework = f.id_acquisition_framework'
+            || coalesce(gn_harvest.publication_framework_condition(p), ''))
+    FROM gn_harvest.publication_metadata_columns(p) WITH ORDINALITY c
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_metadata_sql(gn_harvest.publication) IS 'The statements that make the metadata view of a publication.';
+
 CREATE FUNCTION gn_harvest.selection_changed(a_slug text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1518,282 +1799,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.forget_publication(text) IS 'The part of unpublish_export that takes the rights of the extension.';
-
-CREATE FUNCTION gn_harvest.publication_nomenclatures() RETURNS TABLE (export text, type text, target text)
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    VALUES ('nature_objet_geo', 'NAT_OBJ_GEO', 'geo_object_nature'), ('type_regroupement', 'TYP_GRP', 'grp_typ'),
-           ('technique_obs', 'METH_OBS', 'obs_technique'), ('statut_biologique', 'STATUT_BIO', 'bio_status'),
-           ('etat_biologique', 'ETA_BIO', 'bio_condition'), ('naturalite', 'NATURALITE', 'naturalness'),
-           ('preuve_existante', 'PREUVE_EXIST', 'exist_proof'), ('statut_validation', 'STATUT_VALID', 'valid_status'),
-           ('precision_diffusion', 'NIV_PRECIS', 'diffusion_level'), ('stade_vie', 'STADE_VIE', 'life_stage'),
-           ('sexe', 'SEXE', 'sex'), ('objet_denombrement', 'OBJ_DENBR', 'obj_count'), ('type_denombrement', 'TYP_DENBR', 'type_count'),
-           ('niveau_sensibilite', 'SENSIBILITE', 'sensitivity'), ('statut_observation', 'STATUT_OBS', 'observation_status'),
-           ('floutage_dee', 'DEE_FLOU', 'blurring'), ('statut_source', 'STATUT_SOURCE', 'source_status'),
-           ('type_info_geo', 'TYP_INF_GEO', 'info_geo_type'), ('comportement', 'OCC_COMPORTEMENT', 'behaviour'),
-           ('statut_biogeo', 'STAT_BIOGEO', 'biogeo_status'), ('methode_determination', 'METH_DETERMIN', 'determination_method')
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_nomenclatures() IS 'Columns of the observations view that are codes, their types, and the end of the name of the synthese''s column.';
-
-CREATE FUNCTION gn_harvest.publication_observation_columns(p gn_harvest.publication) RETURNS TABLE (name text, expression text, meaning text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    postgis text := (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'postgis');
-    -- 25 digits: what comes back is what was there, to the last bit.
-    precise text := format('%I.st_astext(s.the_geom_4326, 25)', postgis);
-    blurred text := format(
-        '(SELECT %I.st_astext(a.geom_4326, 25)
-            FROM gn_sensitivity.cor_sensitivity_area_type b
-            JOIN ref_geo.l_areas a ON a.id_type = b.id_area_type
-            JOIN gn_synthese.cor_area_synthese l ON l.id_area = a.id_area
-            JOIN ref_geo.bib_areas_types t ON t.id_type = a.id_type
-           WHERE b.id_nomenclature_sensitivity = s.id_nomenclature_sensitivity AND l.id_synthese = s.id_synthese
-           ORDER BY t.size_hierarchy DESC NULLS LAST, a.id_area LIMIT 1)', postgis);
-    -- Sensitive, or not known not to be.
-    hidden  text := 's.id_nomenclature_sensitivity IS DISTINCT FROM (SELECT n.id_nomenclature FROM ref_nomenclatures.t_nomenclatures n
-            JOIN ref_nomenclatures.bib_nomenclatures_types t ON t.id_type = n.id_type WHERE t.mnemonique = ''SENSIBILITE'' AND n.cd_nomenclature = ''0'')';
-BEGIN
-    RETURN QUERY
-    SELECT c.name,
-           CASE WHEN c.guard = '' THEN c.expression
-                WHEN c.guard = 'person' AND NOT p.personal_data THEN format('NULL::%s', c.type)
-                WHEN c.guard = 'place' AND p.blurred THEN format('(CASE WHEN NOT (%s) THEN %s END)::%s', hidden, c.expression, c.type)
-                ELSE format('(%s)::%s', c.expression, c.type) END,
-           c.meaning
-    FROM (VALUES
-        ('id_synthese', 's.id_synthese', 'integer', '', 'Key of the observation here.'),
-        ('id_source', 's.entity_source_pk_value', 'varchar', '', 'Key of the observation where it was entered.'),
-        ('id_perm_sinp', 's.unique_id_sinp', 'uuid', '', 'UUID of the observation.'),
-        ('id_perm_grp_sinp', 's.unique_id_sinp_grp', 'uuid', '', 'UUID of its group.'),
-        ('jdd_uuid', '(SELECT d.unique_dataset_id FROM gn_meta.t_datasets d WHERE d.id_dataset = s.id_dataset)', 'uuid', '', 'UUID of the dataset; the metadata export tells the rest.'),
-        ('date_debut', 's.date_min', 'timestamp', '', 'Beginning, with the time of day.'),
-        ('date_fin', 's.date_max', 'timestamp', '', 'End, with the time of day.'),
-        ('cd_nom', 's.cd_nom', 'integer', '', 'Taxon, by its cd_nom of Taxref.'),
-        ('nom_cite', 's.nom_cite', 'varchar', '', 'Name of the taxon as it was written.'),
-        ('version_taxref', 's.meta_v_taxref', 'varchar', '', 'Version of Taxref.'),
-        ('nombre_min', 's.count_min', 'integer', '', 'Least count.'),
-        ('nombre_max', 's.count_max', 'integer', '', 'Greatest count.'),
-        ('altitude_min', 's.altitude_min', 'integer', 'place', 'Least altitude.'),
-        ('altitude_max', 's.altitude_max', 'integer', 'place', 'Greatest altitude.'),
-        ('profondeur_min', 's.depth_min', 'integer', 'place', 'Least depth.'),
-        ('profondeur_max', 's.depth_max', 'integer', 'place', 'Greatest depth.'),
-        ('observateurs', 's.observers', 'varchar', 'person', 'Observers, by name.'),
-        ('observateurs_uuid', '(SELECT array_agg(r.uuid_role::text ORDER BY r.id_role)
-            FROM gn_synthese.cor_observer_synthese o JOIN utilisateurs.t_roles r ON r.id_role = o.id_role
-           WHERE o.id_synthese = s.id_synthese)', 'text[]', 'person', 'Observers that have an account, by UUID.'),
-        ('determinateur', 's.determiner', 'varchar', 'person', 'Who determined.'),
-        ('numerisateur', '(SELECT nullif(concat_ws('' '', u.nom_role, u.prenom_role), '''') FROM utilisateurs.t_roles u WHERE u.id_role = s.id_digitiser)', 'text', 'person', 'Who entered it.'),
-        ('validateur', 's.validator', 'varchar', 'person', 'Who validated.'),
-        ('date_validation', 's.meta_validation_date', 'timestamp', '', 'When it was validated.'),
-        ('comment_validation', 's.validation_comment', 'text', '', 'Comment of the validation.'),
-        ('numero_preuve', 's.sample_number_proof', 'text', '', 'Number of the proof.'),
-        ('preuve_numerique', 's.digital_proof', 'text', '', 'Address of the proof.'),
-        ('preuve_non_numerique', 's.non_digital_proof', 'text', '', 'Proof that is no file.'),
-        ('comment_releve', 's.comment_context', 'text', '', 'Comment of the visit.'),
-        ('comment_occurrence', 's.comment_description', 'text', '', 'Comment of the observation.'),
-        ('reference_biblio', 's.reference_biblio', 'varchar', '', 'Where it was published.'),
-        ('nom_lieu', 's.place_name', 'varchar', 'place', 'Name of the place.'),
-        ('precision', 's."precision"', 'integer', 'place', 'Precision of the geometry, in metres.'),
-        ('methode_regroupement', 's.grp_method', 'varchar', '', 'How observations were grouped.'),
-        ('code_habitat', 's.cd_hab', 'integer', '', 'Habitat, by its cd_hab of Habref.'),
-        ('donnees_additionnelles', 's.additional_data::text', 'text', '', 'Further data, JSON as text.'),
-        ('area_attachment', '(SELECT json_build_object(''area_code'', g.area_code, ''type_code'', y.type_code)
-            FROM ref_geo.l_areas g JOIN ref_geo.bib_areas_types y ON y.id_type = g.id_type
-           WHERE g.id_area = s.id_area_attachment)',
-            'json', 'place', 'Area to which it is attached for want of a geometry of its own.'),
-        ('wkt_4326', CASE WHEN p.blurred THEN format('CASE WHEN %s THEN %s ELSE %s END', hidden, blurred, precise) ELSE precise END,
-            'text', '', CASE WHEN p.blurred THEN 'Geometry, WKT in longitude and latitude; of a sensitive observation that of an area, or none.'
-                             ELSE 'Geometry, WKT in longitude and latitude, exact.' END),
-        ('derniere_action', 'coalesce(s.meta_update_date, s.meta_create_date)', 'timestamp', '', 'When it last changed here.'),
-        ('gn_harvest', format('(SELECT p.marker FROM gn_harvest.publication p WHERE p.slug = %L)', p.slug), 'text', '',
-            'Exports of metadata and of deletions, and number of the selection: collectors read everything once when it moves.')
-    ) c(name, expression, type, guard, meaning)
-    UNION ALL
-    SELECT n.export,
-           format('(SELECT jsonb_object_agg(n.id_nomenclature, n.cd_nomenclature) FROM ref_nomenclatures.t_nomenclatures n
-            JOIN ref_nomenclatures.bib_nomenclatures_types t ON t.id_type = n.id_type WHERE t.mnemonique = %L) ->> s.id_nomenclature_%s::text',
-                  n.type, n.target),
-           format('Code of %s; in the synthese id_nomenclature_%s.', n.type, n.target)
-    FROM gn_harvest.publication_nomenclatures() n;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_observation_columns(gn_harvest.publication) IS 'Columns of the observations view of a publication.';
-
-CREATE FUNCTION gn_harvest.publication_observations_sql(p gn_harvest.publication) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_observations', p.slug),
-        format('Observations of the publication "%s", one row each. Made by gn_harvest.publish_export.', p.label),
-        array_agg(c.name ORDER BY c.ordinality), array_agg(c.expression ORDER BY c.ordinality), array_agg(c.meaning ORDER BY c.ordinality),
-        'FROM gn_synthese.synthese s' || coalesce(E'\nWHERE ' || gn_harvest.publication_filter(p, 's'), ''))
-    FROM gn_harvest.publication_observation_columns(p) WITH ORDINALITY c
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_observations_sql(gn_harvest.publication) IS 'The statements that make the observations view of a publication.';
-
-CREATE FUNCTION gn_harvest.publication_deletions_sql(p gn_harvest.publication) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_deletions', p.slug),
-        format('What was deleted or left the publication "%s". Made by gn_harvest.publish_export.', p.label),
-        ARRAY['id_synthese', 'id_perm_sinp', 'derniere_action'], ARRAY['d.id_synthese', 'd.uuid', 'd.left_at'],
-        ARRAY['Key of the observation, as it was published.', 'Its UUID.', 'When it was deleted or left.'],
-        format('FROM gn_harvest.departure d
-WHERE d.slug = %L
-  AND NOT EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_synthese = d.id_synthese%s)',
-            p.slug, coalesce(E'\n  AND ' || gn_harvest.publication_filter(p, 's'), '')))
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_deletions_sql(gn_harvest.publication) IS 'The statements that make the deletions view of a publication.';
-
-CREATE FUNCTION gn_harvest.publication_actors(links text, parent text, id text, personal boolean) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    -- Who is both a person and an organism is written in the other of the two known ways, which has room for both.
-    SELECT format('(SELECT json_agg(
-              CASE WHEN a.id_role IS NULL OR NOT %4$s THEN json_build_object(
-                       ''type_role'', ''organism'', ''uuid_actor'', o.uuid_organisme, ''email'', o.email_organisme,
-                       ''cd_nomenclature_actor_role'', n.cd_nomenclature,
-                       ''identity'', json_build_object(''organism_name'', o.nom_organisme))
-                   WHEN a.id_organism IS NULL THEN json_build_object(
-                       ''type_role'', ''role'', ''uuid_actor'', r.uuid_role, ''email'', r.email,
-                       ''cd_nomenclature_actor_role'', n.cd_nomenclature,
-                       ''identity'', json_build_object(''first_name'', r.nom_role, ''last_name'', r.prenom_role))
-                   ELSE json_build_object(
-                       ''type_role'', n.cd_nomenclature, ''uuid_organism'', o.uuid_organisme, ''nom_organisme'', o.nom_organisme,
-                       ''uuid_role'', r.uuid_role, ''nom_role'', r.nom_role, ''prenom_role'', r.prenom_role, ''email'', r.email)
-              END ORDER BY n.cd_nomenclature, o.uuid_organisme, r.uuid_role)
-            FROM gn_meta.%1$s a
-            JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = a.id_nomenclature_actor_role
-            LEFT JOIN utilisateurs.bib_organismes o ON o.id_organisme = a.id_organism
-            LEFT JOIN utilisateurs.t_roles r ON r.id_role = a.id_role
-           WHERE a.%2$s = %3$s AND (%4$s OR a.id_organism IS NOT NULL))', links, parent, id, CASE WHEN personal THEN 'true' ELSE 'false' END)
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_actors(text, text, text, boolean) IS 'The list of actors of a framework or dataset, as an expression.';
-
-CREATE FUNCTION gn_harvest.publication_codes(links text, parent text, id text, code text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT format('(SELECT json_agg(n.cd_nomenclature ORDER BY n.cd_nomenclature)
-            FROM gn_meta.%s l JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = l.%s
-           WHERE l.%s = %s)', links, code, parent, id)
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_codes(text, text, text, text) IS 'A list of codes of a framework or dataset, as an expression.';
-
-CREATE FUNCTION gn_harvest.publication_dataset_member(p gn_harvest.publication) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT 'json_build_object(
-              ''uuid'', d.unique_dataset_id, ''name'', d.dataset_name, ''shortname'', d.dataset_shortname, ''desc'', d.dataset_desc,
-              ''keywords'', d.keywords, ''marine_domain'', d.marine_domain, ''terrestrial_domain'', d.terrestrial_domain,
-              ''active'', d.active, ''validable'', d.validable,
-              ''bbox_west'', d.bbox_west, ''bbox_east'', d.bbox_east, ''bbox_south'', d.bbox_south, ''bbox_north'', d.bbox_north,
-              ''data_type'', n1.cd_nomenclature, ''dataset_objectif'', n2.cd_nomenclature, ''collecting_method'', n3.cd_nomenclature,
-              ''data_origin'', n4.cd_nomenclature, ''source_status'', n5.cd_nomenclature, ''resource_type'', n6.cd_nomenclature,
-              ''additional_data'', d.additional_data,
-              ''territories'', ' || gn_harvest.publication_codes('cor_dataset_territory', 'id_dataset', 'd.id_dataset', 'id_nomenclature_territory') || ',
-              ''protocols'', (SELECT json_agg(json_build_object(''uuid'', k.unique_protocol_id, ''name'', k.protocol_name,
-                                  ''desc'', k.protocol_desc, ''type'', n.cd_nomenclature, ''url'', k.protocol_url) ORDER BY k.unique_protocol_id)
-                 FROM gn_meta.cor_dataset_protocol l
-                 JOIN gn_meta.sinp_datatype_protocols k ON k.id_protocol = l.id_protocol
-                 LEFT JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = k.id_nomenclature_protocol_type
-                WHERE l.id_dataset = d.id_dataset),
-              ''actors'', ' || gn_harvest.publication_actors('cor_dataset_actor', 'id_dataset', 'd.id_dataset', p.personal_data) || ')'
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_dataset_member(gn_harvest.publication) IS 'A dataset as a member of its framework, as an expression.';
-
-CREATE FUNCTION gn_harvest.publication_dataset_condition(p gn_harvest.publication) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN gn_harvest.publication_lookups(p) = '{id_dataset}' AND gn_harvest.publication_plain_filter(p, 's') IS NULL
-                THEN gn_harvest.publication_filter(p, 'd')
-                ELSE 'EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_dataset = d.id_dataset AND '
-                     || gn_harvest.publication_filter(p, 's') || ')' END
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_dataset_condition(gn_harvest.publication) IS 'The condition on the datasets of the metadata view; null: all.';
-
-CREATE FUNCTION gn_harvest.publication_metadata_columns(p gn_harvest.publication) RETURNS TABLE (name text, expression text, meaning text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT c.name, c.expression, c.meaning
-    FROM (SELECT 'f.id_acquisition_framework' AS id, 'id_acquisition_framework' AS parent,
-                 coalesce(' AND ' || gn_harvest.publication_dataset_condition(p), '') AS dataset_condition) k,
-    LATERAL (VALUES
-        ('id_acquisition_framework', k.id, 'Key of the framework here.'),
-        ('uuid', 'f.unique_acquisition_framework_id', 'UUID of the framework.'),
-        ('name', 'f.acquisition_framework_name', 'Name.'),
-        ('desc', 'f.acquisition_framework_desc', 'Description.'),
-        ('start_date', 'f.acquisition_framework_start_date', 'Beginning.'),
-        ('end_date', 'f.acquisition_framework_end_date', 'End.'),
-        ('initial_closing_date', 'f.initial_closing_date', 'When it was first closed.'),
-        ('territorial_level', 'level.cd_nomenclature', 'Code of NIVEAU_TERRITORIAL.'),
-        ('territory_desc', 'f.territory_desc', 'Territory, in words.'),
-        ('keywords', 'f.keywords', 'Keywords.'),
-        ('target_description', 'f.target_description', 'Target, in words.'),
-        ('ecologic_or_geologic_target', 'f.ecologic_or_geologic_target', 'Ecologic or geologic target.'),
-        ('financing_type', 'financing.cd_nomenclature', 'Code of TYPE_FINANCEMENT.'),
-        ('is_parent', 'f.is_parent', 'Whether it is a parent of others.'),
-        ('parent_uuid', 'parent.unique_acquisition_framework_id', 'UUID of its parent.'),
-        ('opened', 'f.opened', 'Whether it is open.'),
-        ('additional_data', 'f.additional_data', 'Further data.'),
-        ('objectives', gn_harvest.publication_codes('cor_acquisition_framework_objectif', k.parent, k.id, 'id_nomenclature_objectif'), 'Codes of CA_OBJECTIFS.'),
-        ('sinp_theme', gn_harvest.publication_codes('cor_acquisition_framework_voletsinp', k.parent, k.id, 'id_nomenclature_voletsinp'), 'Codes of VOLET_SINP.'),
-        ('territories', gn_harvest.publication_codes('cor_acquisition_framework_territory', k.parent, k.id, 'id_nomenclature_territory'), 'Codes of TERRITOIRE.'),
-        ('publications', '(SELECT json_agg(w.publication ORDER BY w.uuid, w.id) FROM (
-              SELECT b.unique_publication_id AS uuid, b.id_publication AS id, json_build_object(''uuid'', b.unique_publication_id,
-                         ''reference'', b.publication_reference, ''url'', b.publication_url) AS publication
-                FROM gn_meta.cor_acquisition_framework_publication l
-                JOIN gn_meta.sinp_datatype_publications b ON b.id_publication = l.id_publication
-               WHERE l.id_acquisition_framework = f.id_acquisition_framework
-              UNION ALL
-              SELECT NULL, b.id_bibliographic_reference, json_build_object(''reference'', b.publication_reference, ''url'', b.publication_url)
-                FROM gn_meta.t_bibliographical_references b
-               WHERE b.id_acquisition_framework = f.id_acquisition_framework) w)', 'Publications.'),
-        ('actors', gn_harvest.publication_actors('cor_acquisition_framework_actor', k.parent, k.id, p.personal_data), 'Actors, organisms and persons.'),
-        ('datasets', '(SELECT coalesce(json_agg(' || gn_harvest.publication_dataset_member(p) || ' ORDER BY d.unique_dataset_id), ''[]'')
-            FROM gn_meta.t_datasets d
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n1 ON n1.id_nomenclature = d.id_nomenclature_data_type
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n2 ON n2.id_nomenclature = d.id_nomenclature_dataset_objectif
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n3 ON n3.id_nomenclature = d.id_nomenclature_collecting_method
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n4 ON n4.id_nomenclature = d.id_nomenclature_data_origin
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n5 ON n5.id_nomenclature = d.id_nomenclature_source_status
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n6 ON n6.id_nomenclature = d.id_nomenclature_resource_type
-           WHERE d.id_acquisition_framework = f.id_acquisition_framework' || k.dataset_condition || ')', 'Its datasets, with protocols, actors and territories.'),
-        ('derniere_action', 'greatest(f.meta_update_date, f.meta_create_date, m.changed_at)', 'When the framework or anything of it last changed.')
-    ) c(name, expression, meaning)
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_metadata_columns(gn_harvest.publication) IS 'Columns of the metadata view of a publication.';
-
-CREATE FUNCTION gn_harvest.publication_framework_condition(p gn_harvest.publication) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT '
-WHERE f.id_acquisition_framework IN (
-    WITH RECURSIVE named(id) AS (
-        SELECT d.id_acquisition_framework FROM gn_meta.t_datasets d WHERE ' || gn_harvest.publication_dataset_condition(p) || '
-        UNION
-        SELECT above.acquisition_framework_parent_id
-        FROM named JOIN gn_meta.t_acquisition_frameworks above ON above.id_acquisition_framework = named.id
-        WHERE above.acquisition_framework_parent_id IS NOT NULL
-    )
-    SELECT named.id FROM named)'
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_framework_condition(gn_harvest.publication) IS 'The condition on the frameworks of the metadata view; null: all.';
-
-CREATE FUNCTION gn_harvest.publication_metadata_sql(p gn_harvest.publication) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_metadata', p.slug),
-        format('Metadata of the publication "%s", one row a framework. Made by gn_harvest.publish_export.', p.label),
-        array_agg(c.name ORDER BY c.ordinality), array_agg(c.expression ORDER BY c.ordinality), array_agg(c.meaning ORDER BY c.ordinality),
-        'FROM gn_meta.t_acquisition_frameworks f
-LEFT JOIN gn_meta.t_acquisition_frameworks parent ON parent.id_acquisition_framework = f.acquisition_framework_parent_id
-LEFT JOIN ref_nomenclatures.t_nomenclatures level ON level.id_nomenclature = f.id_nomenclature_territorial_level
-LEFT JOIN ref_nomenclatures.t_nomenclatures financing ON financing.id_nomenclature = f.id_nomenclature_financing_type
-LEFT JOIN gn_harvest.metadata_change m ON m.id_acquisition_framework = f.id_acquisition_framework'
-            || coalesce(gn_harvest.publication_framework_condition(p), ''))
-    FROM gn_harvest.publication_metadata_columns(p) WITH ORDINALITY c
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_metadata_sql(gn_harvest.publication) IS 'The statements that make the metadata view of a publication.';
 
 CREATE FUNCTION gn_harvest.publication_exports(p gn_harvest.publication)
 RETURNS TABLE (kind text, label text, view text, key text, known integer, about text)
@@ -2740,6 +2745,7 @@ SELECT r.id AS run,
        r.retries,
        r.http_status,
        r.pid,
+       ARRAY(SELECT a.pid FROM pg_catalog.pg_stat_activity a WHERE a.pid = ANY (r.writers) ORDER BY a.pid) AS writers,
        r.created_at AS started_at
 FROM gn_harvest.run r
 WHERE r.status = 'running'
@@ -2761,6 +2767,7 @@ COMMENT ON COLUMN gn_harvest.run_progress.requests IS 'HTTP requests so far.';
 COMMENT ON COLUMN gn_harvest.run_progress.retries IS 'Of which repeated after an error.';
 COMMENT ON COLUMN gn_harvest.run_progress.http_status IS 'HTTP status of the last answer.';
 COMMENT ON COLUMN gn_harvest.run_progress.pid IS 'Process of its worker, as in pg_stat_activity.';
+COMMENT ON COLUMN gn_harvest.run_progress.writers IS 'Processes that write for that worker, when several share the run; empty: it writes itself.';
 COMMENT ON COLUMN gn_harvest.run_progress.started_at IS 'When it began.';
 
 CREATE VIEW gn_harvest.source_status WITH (security_barrier) AS
@@ -3220,6 +3227,254 @@ END
 $$;
 COMMENT ON FUNCTION gn_harvest.acknowledge_alert(bigint, text) IS 'Says that someone has taken note of an alert, with who, when and what they note. It stays open until its cause is gone; one about changed columns, which are remembered already, ends with that.';
 
+CREATE FUNCTION gn_harvest.managed_channel(channel_name text) RETURNS gn_harvest.channel
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found_channel gn_harvest.channel;
+BEGIN
+    SELECT * INTO found_channel FROM gn_harvest.channel c WHERE c.name = channel_name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'channel "%" does not exist', channel_name
+            USING ERRCODE = 'undefined_object',
+                  HINT = 'SELECT channel FROM gn_harvest.channel_status lists the channels; gn_harvest.add_channel(...) adds one.';
+    END IF;
+    IF NOT gn_harvest.may_manage(gn_harvest.caller(), found_channel.owner) THEN
+        RAISE EXCEPTION 'role "%" may not manage channel "%"', gn_harvest.caller(), channel_name
+            USING ERRCODE = 'insufficient_privilege', DETAIL = format('It belongs to role "%s".', found_channel.owner),
+                  HINT = format('GRANT %I TO %I;', found_channel.owner, gn_harvest.caller());
+    END IF;
+    RETURN found_channel;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.managed_channel(text) IS 'A channel that the caller may manage, or an error.';
+
+CREATE FUNCTION gn_harvest.check_channel_arguments(kind text, template text, given text[]) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+#variable_conflict use_variable
+DECLARE
+    takes   text[];
+    needs   text[];
+    example text;
+    refused text;
+BEGIN
+    CASE kind
+        WHEN 'notify' THEN
+            takes := '{listen}';
+            needs := '{listen}';
+            example := 'SELECT gn_harvest.add_channel(''supervision'', ''notify'', listen => ''gn_harvest_alert'');';
+        WHEN 'email' THEN
+            takes := '{host,port,tls,login,password,sender,recipients,ca_certificate}';
+            needs := '{host,sender,recipients}';
+            example := 'SELECT gn_harvest.add_channel(''mail'', ''email'', host => ''smtp.example.org'', login => ''...'', password => ''...'', sender => ''sinp@example.org'', recipients => ''{geomatique@example.org}'');';
+        WHEN 'geonature' THEN
+            takes := '{roles,url}';
+            needs := '{roles}';
+            example := 'SELECT gn_harvest.add_channel(''cloche'', ''geonature'', roles => ''{admin}'');';
+        ELSE
+            takes := CASE template WHEN 'telegram' THEN '{template,url,token,chat_id,ca_certificate}'::text[]
+                                   WHEN 'generic' THEN '{template,url,token,ca_certificate}' ELSE '{template,url,ca_certificate}' END;
+            needs := CASE template WHEN 'telegram' THEN '{token,chat_id}'::text[] ELSE '{url}' END;
+            example := CASE template WHEN 'telegram' THEN 'SELECT gn_harvest.add_channel(''telegram'', ''webhook'', template => ''telegram'', token => ''...'', chat_id => ''...'');'
+                                     ELSE 'SELECT gn_harvest.add_channel(''equipe'', ''webhook'', template => ''mattermost'', url => ''https://...'');' END;
+    END CASE;
+    SELECT g INTO refused FROM pg_catalog.unnest(given) g WHERE g <> ALL (takes) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a channel of kind % takes no %', pg_catalog.concat_ws(' ', kind, template), refused
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = pg_catalog.format('It takes: %s.', pg_catalog.array_to_string(takes, ', '));
+    END IF;
+    SELECT n INTO refused FROM pg_catalog.unnest(needs) n WHERE n <> ALL (given) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a channel of kind % needs %', pg_catalog.concat_ws(' ', kind, template), refused
+            USING ERRCODE = 'invalid_parameter_value', HINT = example;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.check_channel_arguments(text, text, text[]) IS 'Refuses arguments that a kind of channel does not take, or lacks.';
+
+CREATE FUNCTION gn_harvest.email_settings(host text, port integer, tls text, login text, password text, sender text, recipients text[], ca_certificate text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    is_here boolean := host IN ('localhost', '::1') OR host ~ '^127(\.\d{1,3}){3}$';
+    means   text := coalesce(tls, CASE WHEN port = 465 THEN 'implicit' WHEN is_here THEN 'none' ELSE 'starttls' END);
+BEGIN
+    PERFORM gn_harvest.check_choice('tls', means, '{none,starttls,implicit}');
+    PERFORM gn_harvest.check_range('port', port, 1, 65535);
+    IF host !~ '^[A-Za-z0-9._:-]{1,253}$' THEN
+        RAISE EXCEPTION 'host "%" is not the name of a server', host
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a name such as ''smtp.example.org''; the port goes into port => ...';
+    END IF;
+    IF (login IS NULL) <> (password IS NULL) THEN
+        RAISE EXCEPTION 'a login needs its password, and a password its login'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give both, or neither when the mail server asks for none.';
+    END IF;
+    IF means = 'none' AND login IS NOT NULL AND NOT is_here THEN
+        RAISE EXCEPTION 'a password does not go to another host in the clear'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give tls => ''starttls'' or ''implicit'', or no login.';
+    END IF;
+    IF cardinality(recipients) = 0 OR array_position(recipients, NULL) IS NOT NULL THEN
+        RAISE EXCEPTION 'recipients must name at least one address, and none that is null'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'recipients => ''{geomatique@example.org,sinp@example.org}''';
+    END IF;
+    PERFORM gn_harvest.check_email_address(a) FROM unnest(recipients || sender) a;
+    RETURN jsonb_build_object(
+        'host', host, 'tls', means, 'login', login, 'sender', sender, 'recipients', to_jsonb(recipients), 'ca_certificate', ca_certificate,
+        'port', coalesce(port, CASE means WHEN 'implicit' THEN 465 WHEN 'starttls' THEN 587 ELSE 25 END));
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.email_settings(text, integer, text, text, text, text, text[], text) IS 'Settings of a channel of e-mail, checked and with what is usual.';
+
+CREATE FUNCTION gn_harvest.add_channel(
+    name             text,
+    kind             text,
+    listen           text     DEFAULT NULL,
+    host             text     DEFAULT NULL,
+    port             integer  DEFAULT NULL,
+    tls              text     DEFAULT NULL,
+    login            text     DEFAULT NULL,
+    password         text     DEFAULT NULL,
+    sender           text     DEFAULT NULL,
+    recipients       text[]   DEFAULT NULL,
+    url              text     DEFAULT NULL,
+    template         text     DEFAULT NULL,
+    token            text     DEFAULT NULL,
+    chat_id          text     DEFAULT NULL,
+    roles            text[]   DEFAULT NULL,
+    ca_certificate   text     DEFAULT NULL,
+    minimum_severity text     DEFAULT 'warning',
+    sources          text[]   DEFAULT NULL,
+    language         text     DEFAULT NULL,
+    digest           interval DEFAULT NULL,
+    owner            name     DEFAULT NULL
+) RETURNS gn_harvest.channel_status
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    settings jsonb;
+    ids      integer[];
+    added    integer;
+    result   gn_harvest.channel_status;
+BEGIN
+    PERFORM gn_harvest.hide_statement('add_channel');
+    IF add_channel.name IS NULL OR add_channel.name !~ '^\S(.{0,61}\S)?$' THEN
+        RAISE EXCEPTION 'the name of a channel has 1 to 63 characters and neither begins nor ends with a space'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a name such as ''mail''.';
+    END IF;
+    PERFORM gn_harvest.check_choice('kind', add_channel.kind, '{notify,email,webhook,geonature}');
+    IF EXISTS (SELECT FROM gn_harvest.channel c WHERE c.name = add_channel.name) THEN
+        RAISE EXCEPTION 'channel "%" exists already', add_channel.name
+            USING ERRCODE = 'duplicate_object', HINT = format('SELECT gn_harvest.drop_channel(%L); drops it, or choose another name.', add_channel.name);
+    END IF;
+    IF add_channel.kind = 'webhook' THEN
+        add_channel.template := coalesce(add_channel.template, 'generic');
+        PERFORM gn_harvest.check_choice('template', add_channel.template, '{generic,mattermost,slack,teams,telegram}');
+    END IF;
+    PERFORM gn_harvest.check_choice('minimum_severity', add_channel.minimum_severity, '{info,warning,critical}');
+    add_channel.language := coalesce(add_channel.language, CASE WHEN gn_harvest.in_french() THEN 'fr' ELSE 'en' END);
+    PERFORM gn_harvest.check_choice('language', add_channel.language, '{fr,en}');
+    add_channel.digest := coalesce(add_channel.digest, CASE add_channel.kind WHEN 'notify' THEN interval '0' ELSE interval '10 minutes' END);
+    IF add_channel.digest NOT BETWEEN interval '0' AND interval '7 days' THEN
+        RAISE EXCEPTION 'digest must be between 0 and 7 days'
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', add_channel.digest),
+                  HINT = 'After a message, what comes within this time goes in one. The default is interval ''10 minutes''.';
+    END IF;
+    PERFORM gn_harvest.check_owner(add_channel.owner);
+    PERFORM gn_harvest.check_channel_arguments(add_channel.kind, add_channel.template, ARRAY(
+        SELECT g.argument FROM (VALUES ('listen', add_channel.listen), ('host', add_channel.host), ('port', add_channel.port::text), ('tls', add_channel.tls),
+            ('login', add_channel.login), ('password', add_channel.password), ('sender', add_channel.sender), ('recipients', add_channel.recipients::text),
+            ('url', add_channel.url), ('template', add_channel.template), ('token', add_channel.token), ('chat_id', add_channel.chat_id),
+            ('roles', add_channel.roles::text), ('ca_certificate', add_channel.ca_certificate)) g(argument, given)
+        WHERE g.given IS NOT NULL));
+    CASE add_channel.kind
+        WHEN 'notify' THEN
+            IF octet_length(add_channel.listen) NOT BETWEEN 1 AND 63 THEN
+                RAISE EXCEPTION 'listen must have 1 to 63 bytes'
+                    USING ERRCODE = 'invalid_parameter_value', HINT = 'It is the name that others LISTEN to, such as ''gn_harvest_alert''.';
+            END IF;
+            settings := jsonb_build_object('listen', add_channel.listen);
+        WHEN 'email' THEN
+            settings := gn_harvest.email_settings(add_channel.host, add_channel.port, add_channel.tls, add_channel.login, add_channel.password,
+                                                  add_channel.sender, add_channel.recipients, add_channel.ca_certificate);
+        WHEN 'geonature' THEN
+            IF cardinality(add_channel.roles) = 0 OR array_position(add_channel.roles, NULL) IS NOT NULL THEN
+                RAISE EXCEPTION 'roles must name at least one role, and none that is null'
+                    USING ERRCODE = 'invalid_parameter_value', HINT = 'Give identifiant or id_role of utilisateurs.t_roles: roles => ''{admin,12}''. A group stands for its members.';
+            END IF;
+            PERFORM gn_harvest.webhook_origin(add_channel.url) WHERE add_channel.url IS NOT NULL;
+            settings := jsonb_build_object('roles', to_jsonb(add_channel.roles), 'link', add_channel.url);
+            add_channel.url := NULL;
+        ELSE
+            IF add_channel.template = 'telegram' THEN
+                add_channel.url := coalesce(add_channel.url, 'https://api.telegram.org');
+                IF add_channel.token !~ '^[A-Za-z0-9:_-]{1,200}$' THEN
+                    RAISE EXCEPTION 'the token is not that of a bot'
+                        USING ERRCODE = 'invalid_parameter_value', HINT = 'It has digits, a colon and letters, as BotFather gave it.';
+                END IF;
+            END IF;
+            settings := jsonb_build_object('template', add_channel.template, 'origin', gn_harvest.webhook_origin(add_channel.url),
+                                           'chat_id', add_channel.chat_id, 'ca_certificate', add_channel.ca_certificate);
+    END CASE;
+    IF cardinality(add_channel.sources) = 0 THEN
+        RAISE EXCEPTION 'sources must name at least one source'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for all that the owner may see.';
+    END IF;
+    ids := ARRAY(SELECT (gn_harvest.managed_source(s)).id FROM unnest(add_channel.sources) s);
+    INSERT INTO gn_harvest.channel AS c (name, kind, settings, minimum_severity, source_ids, language, digest, owner)
+    VALUES (add_channel.name, add_channel.kind, jsonb_strip_nulls(settings), add_channel.minimum_severity,
+            CASE WHEN add_channel.sources IS NOT NULL THEN ids END, add_channel.language, add_channel.digest, coalesce(add_channel.owner, gn_harvest.caller()))
+    RETURNING c.id INTO added;
+    INSERT INTO gn_harvest.channel_secret (channel_id, url, password, token) VALUES (added, add_channel.url, add_channel.password, add_channel.token);
+    SELECT s.* INTO result FROM gn_harvest.channel_status s WHERE s.channel = add_channel.name;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.add_channel IS 'Adds a way to tell people of alerts: notify (NOTIFY with JSON), email (SMTP), webhook (generic, mattermost, slack, teams, telegram) or geonature (the bell of GeoNature). It tells of what its owner may see. test_channel tries it.';
+
+CREATE FUNCTION gn_harvest.drop_channel(name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    dropped gn_harvest.channel := gn_harvest.managed_channel(name);
+BEGIN
+    DELETE FROM gn_harvest.channel c WHERE c.id = dropped.id;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.drop_channel(text) IS 'Removes a channel, its secrets and what it had still to tell.';
+
+CREATE FUNCTION gn_harvest.test_channel(name text) RETURNS TABLE (worked boolean, error text, hint text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    tried  gn_harvest.channel := gn_harvest.managed_channel(name);
+    number bigint := gn_harvest.start_test(tried.id);
+BEGIN
+    RETURN QUERY
+        SELECT o.sent_at IS NOT NULL, o.last_error, o.last_hint FROM gn_harvest.outbox o WHERE o.id = number;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT false, 'the test left no trace', 'The server''s log says why its worker could not work.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.test_channel(text) IS 'Sends a test message by a channel, in a background worker, and says whether that worked and if not, why. After one that worked, what waited goes out.';
+
+CREATE FUNCTION gn_harvest.send_alerts(OUT sent bigint, OUT waiting bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    since timestamptz := clock_timestamp();
+BEGIN
+    PERFORM gn_harvest.start_sending();
+    SELECT count(*) FILTER (WHERE o.sent_at >= since), count(*) FILTER (WHERE o.sent_at IS NULL AND o.given_up_at IS NULL)
+    INTO sent, waiting
+    FROM gn_harvest.outbox o;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.send_alerts() IS 'Looks at the rules that depend on time and sends what waits, in a background worker; returns how many events were sent, and how many wait still. For databases where no scheduler does it: call it by hand or by pg_cron.';
+
 CREATE FUNCTION gn_harvest.add_source(
     name                 text,
     url                  text,
@@ -3238,6 +3493,7 @@ CREATE FUNCTION gn_harvest.add_source(
     key_column           text     DEFAULT NULL,
     date_column          text     DEFAULT NULL,
     connections          integer  DEFAULT NULL,
+    writers              integer  DEFAULT NULL,
     page_size            integer  DEFAULT NULL,
     uncapped_pages       boolean  DEFAULT NULL,
     retry_budget         integer  DEFAULT NULL,
@@ -3287,7 +3543,7 @@ BEGIN
     settings := jsonb_strip_nulls(jsonb_build_object(
         'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target, 'deletion_export_id', deletion_export_id,
         'format', format, 'key_column', key_column, 'date_column', date_column,
-        'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
+        'connections', connections, 'writers', writers, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
@@ -3330,11 +3586,11 @@ BEGIN
     END IF;
     UPDATE gn_harvest.source s
     SET (name, url, export_id, metadata_export_id, deletion_export_id, target, organism, organism_uuid, format, filters, key_column, date_column,
-         connections, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
+         connections, writers, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
          protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
          create_persons, organisms_by_name, after_run, schedule, reconcile_schedule, schedule_jitter, owner)
       = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.deletion_export_id, wanted.target, wanted.organism, wanted.organism_uuid, wanted.format,
-         wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.page_size, wanted.uncapped_pages,
+         wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.writers, wanted.page_size, wanted.uncapped_pages,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
          wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
          wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name, wanted.after_run,
@@ -3367,6 +3623,7 @@ CREATE FUNCTION gn_harvest.alter_source(
     key_column           text     DEFAULT NULL,
     date_column          text     DEFAULT NULL,
     connections          integer  DEFAULT NULL,
+    writers              integer  DEFAULT NULL,
     page_size            integer  DEFAULT NULL,
     uncapped_pages       boolean  DEFAULT NULL,
     retry_budget         integer  DEFAULT NULL,
@@ -3400,11 +3657,11 @@ DECLARE
     refused  text;
 BEGIN
     SELECT c INTO refused FROM unnest(clear) c
-    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,deletion_export_id,key_column,date_column,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run}'::text[]) IS NOT TRUE LIMIT 1;
+    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,deletion_export_id,key_column,date_column,writers,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run}'::text[]) IS NOT TRUE LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" can not be cleared', refused
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, deletion_export_id, key_column, date_column, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run.';
+                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, deletion_export_id, key_column, date_column, writers, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run.';
     END IF;
     PERFORM gn_harvest.check_owner(alter_source.owner);
     settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
@@ -3412,7 +3669,7 @@ BEGIN
         'name', new_name, 'url', url, 'export_id', export_id, 'owner', owner,
         'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target, 'deletion_export_id', deletion_export_id,
         'format', format, 'key_column', key_column, 'date_column', date_column,
-        'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
+        'connections', connections, 'writers', writers, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
@@ -4036,254 +4293,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.end_gn2pg(text, text, text) IS 'Says from where a source goes on after GN2PG.';
-
-CREATE FUNCTION gn_harvest.managed_channel(channel_name text) RETURNS gn_harvest.channel
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    found_channel gn_harvest.channel;
-BEGIN
-    SELECT * INTO found_channel FROM gn_harvest.channel c WHERE c.name = channel_name;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'channel "%" does not exist', channel_name
-            USING ERRCODE = 'undefined_object',
-                  HINT = 'SELECT channel FROM gn_harvest.channel_status lists the channels; gn_harvest.add_channel(...) adds one.';
-    END IF;
-    IF NOT gn_harvest.may_manage(gn_harvest.caller(), found_channel.owner) THEN
-        RAISE EXCEPTION 'role "%" may not manage channel "%"', gn_harvest.caller(), channel_name
-            USING ERRCODE = 'insufficient_privilege', DETAIL = format('It belongs to role "%s".', found_channel.owner),
-                  HINT = format('GRANT %I TO %I;', found_channel.owner, gn_harvest.caller());
-    END IF;
-    RETURN found_channel;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.managed_channel(text) IS 'A channel that the caller may manage, or an error.';
-
-CREATE FUNCTION gn_harvest.check_channel_arguments(kind text, template text, given text[]) RETURNS void
-LANGUAGE plpgsql IMMUTABLE
-AS $$
-#variable_conflict use_variable
-DECLARE
-    takes   text[];
-    needs   text[];
-    example text;
-    refused text;
-BEGIN
-    CASE kind
-        WHEN 'notify' THEN
-            takes := '{listen}';
-            needs := '{listen}';
-            example := 'SELECT gn_harvest.add_channel(''supervision'', ''notify'', listen => ''gn_harvest_alert'');';
-        WHEN 'email' THEN
-            takes := '{host,port,tls,login,password,sender,recipients,ca_certificate}';
-            needs := '{host,sender,recipients}';
-            example := 'SELECT gn_harvest.add_channel(''mail'', ''email'', host => ''smtp.example.org'', login => ''...'', password => ''...'', sender => ''sinp@example.org'', recipients => ''{geomatique@example.org}'');';
-        WHEN 'geonature' THEN
-            takes := '{roles,url}';
-            needs := '{roles}';
-            example := 'SELECT gn_harvest.add_channel(''cloche'', ''geonature'', roles => ''{admin}'');';
-        ELSE
-            takes := CASE template WHEN 'telegram' THEN '{template,url,token,chat_id,ca_certificate}'::text[]
-                                   WHEN 'generic' THEN '{template,url,token,ca_certificate}' ELSE '{template,url,ca_certificate}' END;
-            needs := CASE template WHEN 'telegram' THEN '{token,chat_id}'::text[] ELSE '{url}' END;
-            example := CASE template WHEN 'telegram' THEN 'SELECT gn_harvest.add_channel(''telegram'', ''webhook'', template => ''telegram'', token => ''...'', chat_id => ''...'');'
-                                     ELSE 'SELECT gn_harvest.add_channel(''equipe'', ''webhook'', template => ''mattermost'', url => ''https://...'');' END;
-    END CASE;
-    SELECT g INTO refused FROM pg_catalog.unnest(given) g WHERE g <> ALL (takes) LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'a channel of kind % takes no %', pg_catalog.concat_ws(' ', kind, template), refused
-            USING ERRCODE = 'invalid_parameter_value',
-                  HINT = pg_catalog.format('It takes: %s.', pg_catalog.array_to_string(takes, ', '));
-    END IF;
-    SELECT n INTO refused FROM pg_catalog.unnest(needs) n WHERE n <> ALL (given) LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'a channel of kind % needs %', pg_catalog.concat_ws(' ', kind, template), refused
-            USING ERRCODE = 'invalid_parameter_value', HINT = example;
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.check_channel_arguments(text, text, text[]) IS 'Refuses arguments that a kind of channel does not take, or lacks.';
-
-CREATE FUNCTION gn_harvest.email_settings(host text, port integer, tls text, login text, password text, sender text, recipients text[], ca_certificate text) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    is_here boolean := host IN ('localhost', '::1') OR host ~ '^127(\.\d{1,3}){3}$';
-    means   text := coalesce(tls, CASE WHEN port = 465 THEN 'implicit' WHEN is_here THEN 'none' ELSE 'starttls' END);
-BEGIN
-    PERFORM gn_harvest.check_choice('tls', means, '{none,starttls,implicit}');
-    PERFORM gn_harvest.check_range('port', port, 1, 65535);
-    IF host !~ '^[A-Za-z0-9._:-]{1,253}$' THEN
-        RAISE EXCEPTION 'host "%" is not the name of a server', host
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a name such as ''smtp.example.org''; the port goes into port => ...';
-    END IF;
-    IF (login IS NULL) <> (password IS NULL) THEN
-        RAISE EXCEPTION 'a login needs its password, and a password its login'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give both, or neither when the mail server asks for none.';
-    END IF;
-    IF means = 'none' AND login IS NOT NULL AND NOT is_here THEN
-        RAISE EXCEPTION 'a password does not go to another host in the clear'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give tls => ''starttls'' or ''implicit'', or no login.';
-    END IF;
-    IF cardinality(recipients) = 0 OR array_position(recipients, NULL) IS NOT NULL THEN
-        RAISE EXCEPTION 'recipients must name at least one address, and none that is null'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'recipients => ''{geomatique@example.org,sinp@example.org}''';
-    END IF;
-    PERFORM gn_harvest.check_email_address(a) FROM unnest(recipients || sender) a;
-    RETURN jsonb_build_object(
-        'host', host, 'tls', means, 'login', login, 'sender', sender, 'recipients', to_jsonb(recipients), 'ca_certificate', ca_certificate,
-        'port', coalesce(port, CASE means WHEN 'implicit' THEN 465 WHEN 'starttls' THEN 587 ELSE 25 END));
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.email_settings(text, integer, text, text, text, text, text[], text) IS 'Settings of a channel of e-mail, checked and with what is usual.';
-
-CREATE FUNCTION gn_harvest.add_channel(
-    name             text,
-    kind             text,
-    listen           text     DEFAULT NULL,
-    host             text     DEFAULT NULL,
-    port             integer  DEFAULT NULL,
-    tls              text     DEFAULT NULL,
-    login            text     DEFAULT NULL,
-    password         text     DEFAULT NULL,
-    sender           text     DEFAULT NULL,
-    recipients       text[]   DEFAULT NULL,
-    url              text     DEFAULT NULL,
-    template         text     DEFAULT NULL,
-    token            text     DEFAULT NULL,
-    chat_id          text     DEFAULT NULL,
-    roles            text[]   DEFAULT NULL,
-    ca_certificate   text     DEFAULT NULL,
-    minimum_severity text     DEFAULT 'warning',
-    sources          text[]   DEFAULT NULL,
-    language         text     DEFAULT NULL,
-    digest           interval DEFAULT NULL,
-    owner            name     DEFAULT NULL
-) RETURNS gn_harvest.channel_status
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-    settings jsonb;
-    ids      integer[];
-    added    integer;
-    result   gn_harvest.channel_status;
-BEGIN
-    PERFORM gn_harvest.hide_statement('add_channel');
-    IF add_channel.name IS NULL OR add_channel.name !~ '^\S(.{0,61}\S)?$' THEN
-        RAISE EXCEPTION 'the name of a channel has 1 to 63 characters and neither begins nor ends with a space'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a name such as ''mail''.';
-    END IF;
-    PERFORM gn_harvest.check_choice('kind', add_channel.kind, '{notify,email,webhook,geonature}');
-    IF EXISTS (SELECT FROM gn_harvest.channel c WHERE c.name = add_channel.name) THEN
-        RAISE EXCEPTION 'channel "%" exists already', add_channel.name
-            USING ERRCODE = 'duplicate_object', HINT = format('SELECT gn_harvest.drop_channel(%L); drops it, or choose another name.', add_channel.name);
-    END IF;
-    IF add_channel.kind = 'webhook' THEN
-        add_channel.template := coalesce(add_channel.template, 'generic');
-        PERFORM gn_harvest.check_choice('template', add_channel.template, '{generic,mattermost,slack,teams,telegram}');
-    END IF;
-    PERFORM gn_harvest.check_choice('minimum_severity', add_channel.minimum_severity, '{info,warning,critical}');
-    add_channel.language := coalesce(add_channel.language, CASE WHEN gn_harvest.in_french() THEN 'fr' ELSE 'en' END);
-    PERFORM gn_harvest.check_choice('language', add_channel.language, '{fr,en}');
-    add_channel.digest := coalesce(add_channel.digest, CASE add_channel.kind WHEN 'notify' THEN interval '0' ELSE interval '10 minutes' END);
-    IF add_channel.digest NOT BETWEEN interval '0' AND interval '7 days' THEN
-        RAISE EXCEPTION 'digest must be between 0 and 7 days'
-            USING ERRCODE = 'invalid_parameter_value', DETAIL = format('Value given: %s.', add_channel.digest),
-                  HINT = 'After a message, what comes within this time goes in one. The default is interval ''10 minutes''.';
-    END IF;
-    PERFORM gn_harvest.check_owner(add_channel.owner);
-    PERFORM gn_harvest.check_channel_arguments(add_channel.kind, add_channel.template, ARRAY(
-        SELECT g.argument FROM (VALUES ('listen', add_channel.listen), ('host', add_channel.host), ('port', add_channel.port::text), ('tls', add_channel.tls),
-            ('login', add_channel.login), ('password', add_channel.password), ('sender', add_channel.sender), ('recipients', add_channel.recipients::text),
-            ('url', add_channel.url), ('template', add_channel.template), ('token', add_channel.token), ('chat_id', add_channel.chat_id),
-            ('roles', add_channel.roles::text), ('ca_certificate', add_channel.ca_certificate)) g(argument, given)
-        WHERE g.given IS NOT NULL));
-    CASE add_channel.kind
-        WHEN 'notify' THEN
-            IF octet_length(add_channel.listen) NOT BETWEEN 1 AND 63 THEN
-                RAISE EXCEPTION 'listen must have 1 to 63 bytes'
-                    USING ERRCODE = 'invalid_parameter_value', HINT = 'It is the name that others LISTEN to, such as ''gn_harvest_alert''.';
-            END IF;
-            settings := jsonb_build_object('listen', add_channel.listen);
-        WHEN 'email' THEN
-            settings := gn_harvest.email_settings(add_channel.host, add_channel.port, add_channel.tls, add_channel.login, add_channel.password,
-                                                  add_channel.sender, add_channel.recipients, add_channel.ca_certificate);
-        WHEN 'geonature' THEN
-            IF cardinality(add_channel.roles) = 0 OR array_position(add_channel.roles, NULL) IS NOT NULL THEN
-                RAISE EXCEPTION 'roles must name at least one role, and none that is null'
-                    USING ERRCODE = 'invalid_parameter_value', HINT = 'Give identifiant or id_role of utilisateurs.t_roles: roles => ''{admin,12}''. A group stands for its members.';
-            END IF;
-            PERFORM gn_harvest.webhook_origin(add_channel.url) WHERE add_channel.url IS NOT NULL;
-            settings := jsonb_build_object('roles', to_jsonb(add_channel.roles), 'link', add_channel.url);
-            add_channel.url := NULL;
-        ELSE
-            IF add_channel.template = 'telegram' THEN
-                add_channel.url := coalesce(add_channel.url, 'https://api.telegram.org');
-                IF add_channel.token !~ '^[A-Za-z0-9:_-]{1,200}$' THEN
-                    RAISE EXCEPTION 'the token is not that of a bot'
-                        USING ERRCODE = 'invalid_parameter_value', HINT = 'It has digits, a colon and letters, as BotFather gave it.';
-                END IF;
-            END IF;
-            settings := jsonb_build_object('template', add_channel.template, 'origin', gn_harvest.webhook_origin(add_channel.url),
-                                           'chat_id', add_channel.chat_id, 'ca_certificate', add_channel.ca_certificate);
-    END CASE;
-    IF cardinality(add_channel.sources) = 0 THEN
-        RAISE EXCEPTION 'sources must name at least one source'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out for all that the owner may see.';
-    END IF;
-    ids := ARRAY(SELECT (gn_harvest.managed_source(s)).id FROM unnest(add_channel.sources) s);
-    INSERT INTO gn_harvest.channel AS c (name, kind, settings, minimum_severity, source_ids, language, digest, owner)
-    VALUES (add_channel.name, add_channel.kind, jsonb_strip_nulls(settings), add_channel.minimum_severity,
-            CASE WHEN add_channel.sources IS NOT NULL THEN ids END, add_channel.language, add_channel.digest, coalesce(add_channel.owner, gn_harvest.caller()))
-    RETURNING c.id INTO added;
-    INSERT INTO gn_harvest.channel_secret (channel_id, url, password, token) VALUES (added, add_channel.url, add_channel.password, add_channel.token);
-    SELECT s.* INTO result FROM gn_harvest.channel_status s WHERE s.channel = add_channel.name;
-    RETURN result;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.add_channel IS 'Adds a way to tell people of alerts: notify (NOTIFY with JSON), email (SMTP), webhook (generic, mattermost, slack, teams, telegram) or geonature (the bell of GeoNature). It tells of what its owner may see. test_channel tries it.';
-
-CREATE FUNCTION gn_harvest.drop_channel(name text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    dropped gn_harvest.channel := gn_harvest.managed_channel(name);
-BEGIN
-    DELETE FROM gn_harvest.channel c WHERE c.id = dropped.id;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.drop_channel(text) IS 'Removes a channel, its secrets and what it had still to tell.';
-
-CREATE FUNCTION gn_harvest.test_channel(name text) RETURNS TABLE (worked boolean, error text, hint text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    tried  gn_harvest.channel := gn_harvest.managed_channel(name);
-    number bigint := gn_harvest.start_test(tried.id);
-BEGIN
-    RETURN QUERY
-        SELECT o.sent_at IS NOT NULL, o.last_error, o.last_hint FROM gn_harvest.outbox o WHERE o.id = number;
-    IF NOT FOUND THEN
-        RETURN QUERY SELECT false, 'the test left no trace', 'The server''s log says why its worker could not work.';
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.test_channel(text) IS 'Sends a test message by a channel, in a background worker, and says whether that worked and if not, why. After one that worked, what waited goes out.';
-
-CREATE FUNCTION gn_harvest.send_alerts(OUT sent bigint, OUT waiting bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    since timestamptz := clock_timestamp();
-BEGIN
-    PERFORM gn_harvest.start_sending();
-    SELECT count(*) FILTER (WHERE o.sent_at >= since), count(*) FILTER (WHERE o.sent_at IS NULL AND o.given_up_at IS NULL)
-    INTO sent, waiting
-    FROM gn_harvest.outbox o;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.send_alerts() IS 'Looks at the rules that depend on time and sends what waits, in a background worker; returns how many events were sent, and how many wait still. For databases where no scheduler does it: call it by hand or by pg_cron.';
 
 CREATE OR REPLACE FUNCTION gn_harvest.map_dataset(source text, uuid uuid, local_uuid uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

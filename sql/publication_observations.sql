@@ -2,7 +2,7 @@
 -- looked up by their keys, for the rows that are served only. A left join that PostgreSQL 15 takes out of a count still
 -- keeps it from being an index-only scan, and twenty of them cost more to plan than to run. Codes are looked up in one
 -- object for each type of nomenclature, made once a query: an index probe for each code of each row costs five times as
--- much (bench/publish/run). Each column of each table is named: a later GeoNature that drops one is told so by PostgreSQL,
+-- much (bench/publish.md). Each column of each table is named: a later GeoNature that drops one is told so by PostgreSQL,
 -- with the name of the view.
 
 CREATE FUNCTION gn_harvest.publication_nomenclatures() RETURNS TABLE (export text, type text, target text)

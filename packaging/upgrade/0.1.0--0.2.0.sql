@@ -27,7 +27,12 @@ ALTER TABLE gn_harvest.source
     ADD COLUMN after_run          text,
     ADD COLUMN schedule           text     NOT NULL DEFAULT 'manual',
     ADD COLUMN reconcile_schedule text,
-    ADD COLUMN schedule_jitter    interval NOT NULL DEFAULT '0';
+    ADD COLUMN schedule_jitter    interval NOT NULL DEFAULT '0',
+    ADD COLUMN writers            integer;
+
+-- part: table run
+
+ALTER TABLE gn_harvest.run ADD COLUMN writers integer[];
 
 -- part: table source_state
 

@@ -206,7 +206,7 @@ fn every_message_that_operations_quotes_is_one_of_the_sources() {
 
 #[test]
 fn the_processes_that_operations_names_are_those_of_the_sources() {
-    let kinds: Vec<String> = ["launcher", "visitor", "worker", "alert/sender"]
+    let kinds: Vec<String> = ["launcher", "visitor", "worker", "writer", "alert/sender"]
         .iter()
         .map(|module| {
             let source = file(&format!("src/{module}.rs"));

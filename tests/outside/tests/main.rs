@@ -61,3 +61,4 @@ mod target;
 mod truth;
 mod unchanged;
 mod upgrade;
+mod writers;
