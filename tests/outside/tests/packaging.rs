@@ -1,16 +1,9 @@
 //! What goes with the packages: one version everywhere, and examples that run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::document::{file, project};
 use crate::support::*;
-
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn file(name: &str) -> String {
-    std::fs::read_to_string(project().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
 
 /// The version in Cargo.toml, which is that of the extension.
 fn version() -> String {
