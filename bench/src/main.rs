@@ -1,8 +1,9 @@
 //! `make bench`: what a harvest costs beside what it can cost at least, side by side in one run on a private cluster.
-//! SIZE=20000 observations, REPEATS=3, ONLY=limit,changes,records,slow,plans (all by default). The table is printed; that of a whole
-//! run is written to bench/README.md too.
+//! SIZE=20000 observations, REPEATS=3, ONLY=limit,gn2pg,changes,records,slow,plans (all by default). The table is printed;
+//! that of a whole run is written to bench/README.md too.
 
 mod changes;
+mod gn2pg;
 mod harvest;
 mod load;
 mod machine;
@@ -18,7 +19,7 @@ use stage::Stage;
 use table::Table;
 
 /// What can be measured by itself.
-const PARTS: [&str; 5] = ["limit", "changes", "records", "slow", "plans"];
+const PARTS: [&str; 6] = ["limit", "gn2pg", "changes", "records", "slow", "plans"];
 
 /// What was asked for, from the environment.
 pub struct Asked {
@@ -69,8 +70,11 @@ fn main() {
     let asked = Asked::read();
     let mut table = Table::new(asked.size, asked.repeats);
     let stage = Stage::set(asked.size);
-    if asked.wants("limit") {
-        load::measure(&stage, &asked, &mut table);
+    let loads = asked
+        .wants("limit")
+        .then(|| load::measure(&stage, &asked, &mut table));
+    if asked.wants("gn2pg") {
+        gn2pg::measure(&stage, &asked, loads.as_ref(), &mut table);
     }
     if asked.wants("changes") {
         changes::measure(&stage, &asked, &mut table);

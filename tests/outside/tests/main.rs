@@ -23,7 +23,6 @@ mod document;
 mod equality;
 mod fast_load;
 mod faults;
-mod gn2pg;
 mod harvest;
 mod identity;
 mod losses;
