@@ -66,17 +66,31 @@ pub fn measure(stage: &Stage, asked: &Asked, table: &mut Table) -> FirstLoads {
             " allowed, one did it all"
         };
         let what = format!("{what}{alone}");
-        add(table, &what, runs, limit, size);
+        add(table, &what, runs, Some(limit), size);
         loads.ours.push((what, seconds(runs)));
     }
     loads
+}
+
+/// Ours with two writers, without the limit.
+pub fn measure_ours(stage: &Stage, asked: &Asked, table: &mut Table) {
+    table.section("First load, the metadata included");
+    for (what, load, writers) in LOADS.iter().filter(|(.., writers)| *writers > 1) {
+        let runs: Vec<Harvest> = (1..=asked.repeats)
+            .map(|round| {
+                say(&format!("{what}, round {round}"));
+                first_load(stage, load, *writers)
+            })
+            .collect();
+        add(table, what, &runs, None, f64::from(asked.size));
+    }
 }
 
 fn seconds(runs: &[Harvest]) -> f64 {
     median(runs.iter().map(|run| run.seconds).collect())
 }
 
-fn add(table: &mut Table, what: &str, runs: &[Harvest], limit: f64, size: f64) {
+fn add(table: &mut Table, what: &str, runs: &[Harvest], limit: Option<f64>, size: f64) {
     let times: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
     let seconds = seconds(runs);
     let Some(last) = runs.last() else { return };
@@ -88,18 +102,16 @@ fn add(table: &mut Table, what: &str, runs: &[Harvest], limit: f64, size: f64) {
         ),
         None => String::new(),
     };
-    table.add(
-        Row::new(what)
-            .ratio(seconds / limit)
-            .seconds(seconds)
-            .rate(size / seconds)
-            .note(format!(
-                "{}; WAL {:.0} MB; private memory of workers {} MB{slices}",
-                spread(&times),
-                last.wal / 1e6,
-                memory.join(" + ")
-            )),
-    );
+    let row = match limit {
+        Some(limit) => Row::new(what).ratio(seconds / limit),
+        None => Row::new(what),
+    };
+    table.add(row.seconds(seconds).rate(size / seconds).note(format!(
+        "{}; WAL {:.0} MB; private memory of workers {} MB{slices}",
+        spread(&times),
+        last.wal / 1e6,
+        memory.join(" + ")
+    )));
     add_source_side(table, what, &last.served, size);
 }
 
