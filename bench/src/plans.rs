@@ -15,7 +15,7 @@ const KEPT: [(&str, &str, &str); 8] = [
     ("insert", "INSERT INTO gn_synthese.synthese", ""),
     ("update", "UPDATE gn_synthese.synthese", ""),
     ("compare", "SELECT n.ord::int", "gn_synthese.synthese s"),
-    ("lineage_read", "SELECT source_id, key_number", ""),
+    ("lineage_read", "SELECT h.source_id, h.key_number", ""),
     ("held", "SELECT s.id_synthese, s.unique_id_sinp", ""),
     ("lineage_write", "INSERT INTO gn_harvest.harvested", ""),
     ("checkpoint", "UPDATE gn_harvest.slice SET done", ""),

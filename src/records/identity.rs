@@ -45,15 +45,19 @@ pub struct Known {
     pub lost: HashSet<String>,
 }
 
-// The record is looked for as well: a superuser may have emptied the table.
+// The record is looked for as well: a superuser may have emptied the table. Each is looked up by itself, whatever
+// statistics say of a table that a first load makes grow.
 const LINEAGE: &str = "
     SELECT h.source_key, h.uuid, h.id_synthese, h.attributes_hash, h.geometry_hash, h.last_run, r.id IS NOT NULL
-    FROM (SELECT * FROM gn_harvest.harvested WHERE source_id = $1 AND key_number = ANY ($2)
+    FROM (SELECT h.* FROM unnest($2::bigint[]) n(v), LATERAL (
+              SELECT * FROM gn_harvest.harvested WHERE source_id = $1 AND key_number = n.v OFFSET 0) h
           UNION ALL
-          SELECT * FROM gn_harvest.harvested WHERE source_id = $1 AND key_number IS NULL AND source_key = ANY ($3)
+          SELECT h.* FROM unnest($3::text[]) n(v), LATERAL (
+              SELECT * FROM gn_harvest.harvested WHERE source_id = $1 AND key_number IS NULL AND source_key = n.v OFFSET 0) h
           UNION ALL
-          SELECT * FROM gn_harvest.harvested WHERE source_id = $1 AND uuid = ANY ($4)) h
-    LEFT JOIN gn_harvest.record r ON r.source_id = $1 AND r.id = h.id_synthese
+          SELECT h.* FROM unnest($4::uuid[]) n(v), LATERAL (
+              SELECT * FROM gn_harvest.harvested WHERE source_id = $1 AND uuid = n.v OFFSET 0) h) h
+    LEFT JOIN LATERAL (SELECT id FROM gn_harvest.record WHERE source_id = $1 AND id = h.id_synthese OFFSET 0) r ON true
     WHERE h.id_synthese IS NOT NULL";
 
 impl Known {

@@ -1,6 +1,6 @@
 //! Which observation of the target a record is: by UUID first, then by the source's key; and what that asks for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use pgrx::prelude::*;
 
@@ -78,7 +78,8 @@ pub struct Claimant<'a> {
     pub replayed: Option<Reason>,
 }
 
-/// Reads the lineage of a batch: rows of this source by key, rows of any source by UUID.
+/// Reads the lineage of a batch: rows of this source by key, rows of any source by UUID. Each is looked up by itself: a
+/// first load grows the table faster than statistics follow, and a plan for the small one that they know reads it all.
 pub fn lineage(source_id: i32, observations: &[Observation]) -> Result<Vec<Lineage>, Failure> {
     let numbers: Vec<i64> = observations.iter().filter_map(|o| o.key_number).collect();
     let texts: Vec<String> = observations
@@ -93,14 +94,17 @@ pub fn lineage(source_id: i32, observations: &[Observation]) -> Result<Vec<Linea
         .collect();
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, last_run, first_run
-             FROM gn_harvest.harvested WHERE source_id = $1 AND key_number = ANY ($2)
+            "SELECT h.source_id, h.key_number, h.source_key, h.uuid, h.id_synthese, h.attributes_hash, h.geometry_hash, h.last_run, h.first_run
+             FROM unnest($2::bigint[]) n(v), LATERAL (
+                 SELECT * FROM gn_harvest.harvested WHERE source_id = $1 AND key_number = n.v OFFSET 0) h
              UNION ALL
-             SELECT source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, last_run, first_run
-             FROM gn_harvest.harvested WHERE source_id = $1 AND key_number IS NULL AND source_key = ANY ($3)
+             SELECT h.source_id, h.key_number, h.source_key, h.uuid, h.id_synthese, h.attributes_hash, h.geometry_hash, h.last_run, h.first_run
+             FROM unnest($3::text[]) n(v), LATERAL (
+                 SELECT * FROM gn_harvest.harvested WHERE source_id = $1 AND key_number IS NULL AND source_key = n.v OFFSET 0) h
              UNION ALL
-             SELECT source_id, key_number, source_key, uuid, id_synthese, attributes_hash, geometry_hash, last_run, first_run
-             FROM gn_harvest.harvested WHERE uuid = ANY ($4) AND id_synthese IS NOT NULL",
+             SELECT h.source_id, h.key_number, h.source_key, h.uuid, h.id_synthese, h.attributes_hash, h.geometry_hash, h.last_run, h.first_run
+             FROM unnest($4::uuid[]) n(v), LATERAL (
+                 SELECT * FROM gn_harvest.harvested WHERE uuid = n.v AND id_synthese IS NOT NULL OFFSET 0) h",
             None,
             &[source_id.into(), numbers.into(), texts.into(), uuids.into()],
         )?;
@@ -171,11 +175,13 @@ pub fn hold(
 /// Asks the target for the rows that the lineage names and for those that have a UUID of the batch.
 /// As the source's owner.
 pub fn held(lineage: &[Lineage], observations: &[Observation]) -> Result<Vec<Held>, Failure> {
-    let ids: Vec<i32> = lineage
+    // Found by key and by UUID, a row is there twice.
+    let ids: BTreeSet<i32> = lineage
         .iter()
         .filter_map(|row| row.id_synthese)
         .map(|id| id as i32)
         .collect();
+    let ids: Vec<i32> = ids.into_iter().collect();
     let uuids: Vec<pgrx::Uuid> = observations
         .iter()
         .filter_map(|o| o.uuid)
@@ -184,9 +190,11 @@ pub fn held(lineage: &[Lineage], observations: &[Observation]) -> Result<Vec<Hel
     Spi::connect(|client| {
         let rows = client.select(
             "SELECT s.id_synthese, s.unique_id_sinp, s.id_source, t.name_source::text
-             FROM (SELECT id_synthese, unique_id_sinp, id_source FROM gn_synthese.synthese WHERE id_synthese = ANY ($1)
+             FROM (SELECT h.id_synthese, h.unique_id_sinp, h.id_source FROM unnest($1::int[]) n(v), LATERAL (
+                       SELECT id_synthese, unique_id_sinp, id_source FROM gn_synthese.synthese WHERE id_synthese = n.v OFFSET 0) h
                    UNION ALL
-                   SELECT id_synthese, unique_id_sinp, id_source FROM gn_synthese.synthese WHERE unique_id_sinp = ANY ($2)) s
+                   SELECT h.id_synthese, h.unique_id_sinp, h.id_source FROM unnest($2::uuid[]) n(v), LATERAL (
+                       SELECT id_synthese, unique_id_sinp, id_source FROM gn_synthese.synthese WHERE unique_id_sinp = n.v OFFSET 0) h) s
              JOIN gn_synthese.t_sources t USING (id_source)",
             None,
             &[ids.into(), uuids.into()],
