@@ -35,6 +35,8 @@ mod worker;
 #[allow(dead_code, unused_imports)]
 mod fetch;
 #[allow(dead_code, unused_imports)]
+mod file;
+#[allow(dead_code, unused_imports)]
 mod geonature;
 #[allow(dead_code, unused_imports)]
 mod mapping;
