@@ -11,6 +11,7 @@ CREATE TABLE gn_harvest.run (
     created_at      timestamptz NOT NULL DEFAULT now(),
     finished_at     timestamptz,
     pid             integer,
+    writers         integer[],
     phase           text        NOT NULL DEFAULT 'starting',
     done            bigint      NOT NULL DEFAULT 0,
     total           bigint,

@@ -15,6 +15,7 @@ CREATE TABLE gn_harvest.source (
     key_column           text,
     date_column          text,
     connections          integer     NOT NULL DEFAULT 2,
+    writers              integer,
     page_size            integer     NOT NULL DEFAULT 1000,
     uncapped_pages       boolean     NOT NULL DEFAULT false,
     retry_budget         integer     NOT NULL DEFAULT 20,
@@ -64,6 +65,7 @@ COMMENT ON COLUMN gn_harvest.source.filters IS 'Further filters of the export, a
 COMMENT ON COLUMN gn_harvest.source.key_column IS 'Column of the export that identifies a record; by default id_synthese, else the UUID.';
 COMMENT ON COLUMN gn_harvest.source.date_column IS 'Column of the export with the date of a record''s last change; by default derniere_action.';
 COMMENT ON COLUMN gn_harvest.source.connections IS 'Requests to the partner at once, 1 to 16.';
+COMMENT ON COLUMN gn_harvest.source.writers IS 'Workers that write for one full run, 1 to 16; null: as many as gn_harvest.writers says.';
 COMMENT ON COLUMN gn_harvest.source.page_size IS 'Records asked for in one request, 1 to 100000; the partner may allow fewer.';
 COMMENT ON COLUMN gn_harvest.source.uncapped_pages IS 'Asks with limit=0, which goes round the partner''s cap on pages: only if its administrator agrees.';
 COMMENT ON COLUMN gn_harvest.source.retry_budget IS 'Requests that a run may repeat after errors before it fails.';
@@ -196,6 +198,7 @@ BEGIN
     PERFORM gn_harvest.check_range('metadata_export_id', NEW.metadata_export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('deletion_export_id', NEW.deletion_export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('connections', NEW.connections, 1, 16);
+    PERFORM gn_harvest.check_range('writers', NEW.writers, 1, 16);
     PERFORM gn_harvest.check_range('page_size', NEW.page_size, 1, 100000);
     PERFORM gn_harvest.check_range('retry_budget', NEW.retry_budget, 0, 10000);
     PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);

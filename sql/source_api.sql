@@ -18,6 +18,7 @@ CREATE FUNCTION gn_harvest.add_source(
     key_column           text     DEFAULT NULL,
     date_column          text     DEFAULT NULL,
     connections          integer  DEFAULT NULL,
+    writers              integer  DEFAULT NULL,
     page_size            integer  DEFAULT NULL,
     uncapped_pages       boolean  DEFAULT NULL,
     retry_budget         integer  DEFAULT NULL,
@@ -67,7 +68,7 @@ BEGIN
     settings := jsonb_strip_nulls(jsonb_build_object(
         'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target, 'deletion_export_id', deletion_export_id,
         'format', format, 'key_column', key_column, 'date_column', date_column,
-        'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
+        'connections', connections, 'writers', writers, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
@@ -110,11 +111,11 @@ BEGIN
     END IF;
     UPDATE gn_harvest.source s
     SET (name, url, export_id, metadata_export_id, deletion_export_id, target, organism, organism_uuid, format, filters, key_column, date_column,
-         connections, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
+         connections, writers, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
          protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
          create_persons, organisms_by_name, after_run, schedule, reconcile_schedule, schedule_jitter, owner)
       = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.deletion_export_id, wanted.target, wanted.organism, wanted.organism_uuid, wanted.format,
-         wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.page_size, wanted.uncapped_pages,
+         wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.writers, wanted.page_size, wanted.uncapped_pages,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
          wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
          wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name, wanted.after_run,
@@ -181,6 +182,7 @@ CREATE FUNCTION gn_harvest.alter_source(
     key_column           text     DEFAULT NULL,
     date_column          text     DEFAULT NULL,
     connections          integer  DEFAULT NULL,
+    writers              integer  DEFAULT NULL,
     page_size            integer  DEFAULT NULL,
     uncapped_pages       boolean  DEFAULT NULL,
     retry_budget         integer  DEFAULT NULL,
@@ -214,11 +216,11 @@ DECLARE
     refused  text;
 BEGIN
     SELECT c INTO refused FROM unnest(clear) c
-    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,deletion_export_id,key_column,date_column,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run}'::text[]) IS NOT TRUE LIMIT 1;
+    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,deletion_export_id,key_column,date_column,writers,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run}'::text[]) IS NOT TRUE LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" can not be cleared', refused
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, deletion_export_id, key_column, date_column, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run.';
+                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, deletion_export_id, key_column, date_column, writers, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run.';
     END IF;
     PERFORM gn_harvest.check_owner(alter_source.owner);
     settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
@@ -226,7 +228,7 @@ BEGIN
         'name', new_name, 'url', url, 'export_id', export_id, 'owner', owner,
         'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target, 'deletion_export_id', deletion_export_id,
         'format', format, 'key_column', key_column, 'date_column', date_column,
-        'connections', connections, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
+        'connections', connections, 'writers', writers, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,

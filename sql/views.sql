@@ -118,6 +118,7 @@ SELECT r.id AS run,
        r.retries,
        r.http_status,
        r.pid,
+       ARRAY(SELECT a.pid FROM pg_catalog.pg_stat_activity a WHERE a.pid = ANY (r.writers) ORDER BY a.pid) AS writers,
        r.created_at AS started_at
 FROM gn_harvest.run r
 WHERE r.status = 'running'
@@ -139,6 +140,7 @@ COMMENT ON COLUMN gn_harvest.run_progress.requests IS 'HTTP requests so far.';
 COMMENT ON COLUMN gn_harvest.run_progress.retries IS 'Of which repeated after an error.';
 COMMENT ON COLUMN gn_harvest.run_progress.http_status IS 'HTTP status of the last answer.';
 COMMENT ON COLUMN gn_harvest.run_progress.pid IS 'Process of its worker, as in pg_stat_activity.';
+COMMENT ON COLUMN gn_harvest.run_progress.writers IS 'Processes that write for that worker, when several share the run; empty: it writes itself.';
 COMMENT ON COLUMN gn_harvest.run_progress.started_at IS 'When it began.';
 
 CREATE VIEW gn_harvest.source_status WITH (security_barrier) AS

@@ -60,7 +60,7 @@ pub struct Read {
 }
 
 /// Notes what is missing of the ranges that were read; in the transaction that writes them.
-pub fn note_missing(session: &Session, reads: &[Read]) -> Result<(), Failure> {
+pub fn note_missing(run_id: i64, source_id: i32, reads: &[Read]) -> Result<(), Failure> {
     let (mut first, mut last, mut came) = (Vec::new(), Vec::new(), Vec::new());
     for read in reads {
         first.push(read.first);
@@ -75,8 +75,8 @@ pub fn note_missing(session: &Session, reads: &[Read]) -> Result<(), Failure> {
          WHERE h.id_synthese IS NOT NULL AND NOT h.key_number = ANY ($5)
          ON CONFLICT DO NOTHING",
         &[
-            session.task.run_id.into(),
-            session.source.id.into(),
+            run_id.into(),
+            source_id.into(),
             first.into(),
             last.into(),
             came.into(),

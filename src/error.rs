@@ -63,6 +63,16 @@ impl Failure {
         }
     }
 
+    /// A value that has to be unique is there already.
+    pub fn is_duplicate(&self) -> bool {
+        self.sqlstate == "23505"
+    }
+
+    /// Another session was faster, or may have been: what is in the database has to be looked at again.
+    pub fn is_overtaken(&self) -> bool {
+        self.is_duplicate() || self.sqlstate.starts_with("40")
+    }
+
     /// Whether the fault may be that of one record: then a batch is split until the record stands alone.
     /// Rights, resources, locks, shutdown and read-only servers are nobody's record.
     pub fn concerns_records(&self) -> bool {

@@ -78,7 +78,7 @@ impl Request {
 }
 
 /// The keys of a page, as its parser saw them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRange {
     /// The smallest key; `None` when no item has a readable one.
     pub first: Option<i64>,
@@ -86,6 +86,8 @@ pub struct KeyRange {
     pub last: Option<i64>,
     /// Whether the keys came out of order.
     pub unsorted: bool,
+    /// All of them.
+    pub keys: Vec<i64>,
 }
 
 impl KeyRange {
@@ -96,6 +98,7 @@ impl KeyRange {
             range.unsorted |= range.last.is_some_and(|last| key < last);
             range.first = Some(range.first.map_or(key, |first| first.min(key)));
             range.last = Some(range.last.map_or(key, |last| last.max(key)));
+            range.keys.push(key);
         }
         range
     }

@@ -9,11 +9,14 @@ use pgrx::prelude::*;
 use crate::deletion;
 use crate::error::Failure;
 use crate::fetch::{Event, Fetcher, KeyRange, Part, Request};
+use crate::geonature::Traffic;
+use crate::handover::{Handover, Page};
 use crate::harvest::{Session, within_hours};
 use crate::reading::Reading;
 use crate::record::Batch;
 use crate::run::{self, Counts};
 use crate::target::{self, Parsed, Target};
+use crate::writers::Writers;
 use crate::{postgres, probe, settings};
 
 /// How long threads may take to end before they are left behind.
@@ -23,6 +26,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(2);
 /// Exports without a numeric key are read again when they changed while they were read.
 const MAX_PASSES: usize = 3;
+/// Batches into which the share of a writer is cut, when it is not large.
+const BATCHES_OF_A_WRITER: usize = 4;
 
 /// What a reading has seen, beside the records.
 #[derive(Debug, Default)]
@@ -93,12 +98,46 @@ fn mark(session: &Session, reading: &Reading) -> Result<probe::Mark, Failure> {
     )
 }
 
-/// Reads all slices and writes what comes.
+/// Reads all slices and writes what comes, or has it written. What a writer that failed has left is read again.
 pub fn read(
     session: &Session,
     reading: &Reading,
     target: &mut dyn Target,
 ) -> Result<Seen, Failure> {
+    let mut writers = Writers::muster(session, reading)?;
+    let mut seen = Seen::default();
+    loop {
+        read_slices(session, reading, target, &mut writers, &mut seen)?;
+        let Some(others) = writers.take() else {
+            return Ok(seen);
+        };
+        others.finish(session)?;
+        if !postgres::transaction(|| release_lost(session.task.run_id))? {
+            return Ok(seen);
+        }
+    }
+}
+
+/// Whether writers have left something, which can be read again then.
+fn release_lost(run_id: i64) -> Result<bool, Failure> {
+    let lost = run::release_claims(run_id)?;
+    if lost {
+        run::warn(
+            run_id,
+            "a writer ended before its work was done: what it had not written was read again",
+        )?;
+    }
+    Ok(lost)
+}
+
+/// Reads the slices that nobody has claimed.
+fn read_slices(
+    session: &Session,
+    reading: &Reading,
+    target: &mut dyn Target,
+    writers: &mut Option<Writers>,
+    seen: &mut Seen,
+) -> Result<(), Failure> {
     let source = &session.source;
     let mut request = Request::new(source.export_id, reading.order.clone());
     request.filters = reading.filters.clone();
@@ -120,6 +159,7 @@ pub fn read(
         let keys = KeyRange {
             first: [keys.first, batch.first_key].into_iter().flatten().min(),
             last: keys.last.max(batch.last_key),
+            keys: numbers(batch).collect(),
             ..keys
         };
         (parsed, keys)
@@ -129,13 +169,14 @@ pub fn read(
         session,
         reading,
         target,
+        writers,
         parts: Vec::new(),
         rows: 0,
-        seen: Seen::default(),
+        seen,
     };
     let result = writer.follow(&fetcher);
     fetcher.stop(PATIENCE);
-    result.map(|()| writer.seen)
+    result
 }
 
 /// Gathers parts into batches and writes them.
@@ -143,29 +184,35 @@ struct Writer<'a> {
     session: &'a Session<'a>,
     reading: &'a Reading,
     target: &'a mut dyn Target,
+    writers: &'a mut Option<Writers>,
     parts: Vec<Part<Parsed>>,
     rows: usize,
-    seen: Seen,
+    seen: &'a mut Seen,
 }
 
 impl Writer<'_> {
     fn follow(&mut self, fetcher: &Fetcher<Parsed>) -> Result<(), Failure> {
-        let batch_size = settings::BATCH_SIZE.get() as usize;
         let (mut beat, mut news) = (Instant::now(), Instant::now());
         let mut open = true;
         loop {
             check_for_interrupts!();
             postgres::reload_if_asked();
+            if let Some(writers) = self.writers {
+                writers.look_after(self.session)?;
+            }
             while open && fetcher.hungry() {
                 open = self.feed(fetcher)?;
             }
-            match postgres::shown_as_waiting(|| fetcher.recv_timeout(Duration::from_millis(100))) {
+            // A writer that is being sent something takes it piece by piece.
+            let hurry = self.writers.as_ref().is_some_and(Writers::is_sending);
+            let glance = Duration::from_millis(if hurry { 5 } else { 100 });
+            match postgres::shown_as_waiting(|| fetcher.recv_timeout(glance)) {
                 Some(Event::Part(part)) => {
                     news = Instant::now();
                     self.seen.note(part.total);
                     self.rows += part.rows;
                     self.parts.push(part);
-                    if self.rows >= batch_size {
+                    if self.rows >= self.batch_size() {
                         self.flush()?;
                     }
                 }
@@ -202,54 +249,148 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes what has been gathered, with the checkpoint, in one transaction.
+    /// Records of a batch. Several writers get some each before the end, so that they end together.
+    fn batch_size(&self) -> usize {
+        let most = settings::BATCH_SIZE.get() as usize;
+        match (&*self.writers, self.seen.greatest_total) {
+            (Some(writers), Some(total)) => {
+                let share = total as usize / (writers.count() * BATCHES_OF_A_WRITER);
+                share.max(most / BATCHES_OF_A_WRITER).min(most)
+            }
+            _ => most,
+        }
+    }
+
+    /// Writes what has been gathered, or hands it to be written.
     fn flush(&mut self) -> Result<(), Failure> {
         if self.parts.is_empty() {
             return Ok(());
         }
         let parts = std::mem::take(&mut self.parts);
         self.rows = 0;
-        let checkpoints: Vec<(i32, (i64, i64))> = parts
-            .iter()
-            .map(|part| (part.slice, part.covered))
-            .collect();
-        let hidden: u64 = parts.iter().map(|part| part.hidden).sum();
-        self.seen.hidden += hidden;
-        let reads = if self.reading.compares() && self.reading.is_numeric() {
-            reads(&parts)
-        } else {
-            Vec::new()
-        };
-        let texts = if self.reading.compares() && !self.reading.is_numeric() {
-            texts(&parts)
-        } else {
-            Vec::new()
-        };
+        self.seen.hidden += parts.iter().map(|part| part.hidden).sum::<u64>();
         if !self.reading.full && self.reading.means.tells() {
             self.seen
                 .keys
                 .extend(parts.iter().flat_map(|part| numbers(&part.value.batch)));
         }
-        let pages: Vec<Parsed> = parts.into_iter().map(|part| part.value).collect();
-        let run_id = self.session.task.run_id;
+        let Some(parts) = self.hand_over(parts)? else {
+            return Ok(());
+        };
+        let place = Place {
+            run_id: self.session.task.run_id,
+            source_id: self.session.source.id,
+            leader: None,
+        };
+        let compare = match (self.reading.compares(), self.reading.is_numeric()) {
+            (false, _) => Compare::Nothing,
+            (true, true) => Compare::Keys,
+            (true, false) => Compare::Texts,
+        };
         postgres::transaction(|| {
             within_hours(&self.session.source)?;
-            let mut counts = Counts {
-                hidden: hidden as i64,
-                ..Counts::default()
-            };
-            self.target.write(pages, &mut counts)?;
-            if !reads.is_empty() {
-                deletion::note_missing(self.session, &reads)?;
-            }
-            if !texts.is_empty() {
-                deletion::note_seen(run_id, texts)?;
-            }
-            for (slice, (first, last)) in &checkpoints {
-                run::checkpoint(run_id, *slice, *first, *last)?;
-            }
-            run::add(run_id, &counts, Some(&self.session.traffic))
+            write(
+                &place,
+                compare,
+                parts,
+                self.target,
+                Some(&self.session.traffic),
+            )
         })
+    }
+
+    /// Hands parts to a writer; gives them back when there is none.
+    fn hand_over(
+        &mut self,
+        parts: Vec<Part<Parsed>>,
+    ) -> Result<Option<Vec<Part<Parsed>>>, Failure> {
+        let Some(writers) = self.writers else {
+            return Ok(Some(parts));
+        };
+        let pages: Vec<&Parsed> = parts.iter().map(|part| &part.value).collect();
+        let findings = postgres::transaction(|| {
+            within_hours(&self.session.source)?;
+            let mut counts = Counts::default();
+            let findings = self.target.prepare(&pages, &mut counts)?;
+            if !counts.is_nothing() {
+                run::add(self.session.task.run_id, &counts, None)?;
+            }
+            Ok(findings)
+        })?;
+        let handover = Handover {
+            findings,
+            pages: parts.iter().map(page).collect(),
+        };
+        let returned = writers.hand_over(self.session, handover.encode())?;
+        Ok(returned.map(|_| parts))
+    }
+}
+
+fn page(part: &Part<Parsed>) -> Page {
+    Page {
+        slice: part.slice,
+        covered: part.covered,
+        hidden: part.hidden,
+        items: part.value.items.clone(),
+    }
+}
+
+/// For which run a batch is written.
+pub struct Place {
+    pub run_id: i64,
+    pub source_id: i32,
+    /// The worker of the run, when that is another one: nothing is written any more once it is gone.
+    pub leader: Option<i32>,
+}
+
+/// How what is missing at the source is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    /// Not by comparison.
+    Nothing,
+    Keys,
+    /// Keys that are no numbers.
+    Texts,
+}
+
+/// Writes parts, with what is missing in them and the checkpoint; in a transaction. The rows that writers of a run share
+/// come last, in the same order for each.
+pub fn write(
+    place: &Place,
+    compare: Compare,
+    parts: Vec<Part<Parsed>>,
+    target: &mut dyn Target,
+    traffic: Option<&Traffic>,
+) -> Result<(), Failure> {
+    let mut checkpoints: Vec<(i32, (i64, i64))> = parts
+        .iter()
+        .map(|part| (part.slice, part.covered))
+        .collect();
+    checkpoints.sort_unstable();
+    let mut counts = Counts {
+        hidden: parts.iter().map(|part| part.hidden).sum::<u64>() as i64,
+        ..Counts::default()
+    };
+    let (reads, texts) = match compare {
+        Compare::Nothing => (Vec::new(), Vec::new()),
+        Compare::Keys => (reads(&parts), Vec::new()),
+        Compare::Texts => (Vec::new(), texts(&parts)),
+    };
+    let pages: Vec<Parsed> = parts.into_iter().map(|part| part.value).collect();
+    target.write(pages, &mut counts)?;
+    if !reads.is_empty() {
+        deletion::note_missing(place.run_id, place.source_id, &reads)?;
+    }
+    if !texts.is_empty() {
+        deletion::note_seen(place.run_id, texts)?;
+    }
+    for (slice, (first, last)) in &checkpoints {
+        run::checkpoint(place.run_id, *slice, *first, *last)?;
+    }
+    run::add(place.run_id, &counts, traffic)?;
+    match place.leader {
+        Some(leader) => run::require_worker(place.source_id, leader),
+        None => Ok(()),
     }
 }
 

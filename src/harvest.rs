@@ -118,6 +118,7 @@ pub fn role(name: &str) -> Result<Option<pg_sys::Oid>, Failure> {
     )?)
 }
 
+/// The role as which a source writes.
 pub fn owner(source: &Source) -> Result<pg_sys::Oid, Failure> {
     role(&source.owner)?.ok_or_else(|| {
         Failure::new(

@@ -10,6 +10,7 @@ mod clock;
 mod deletion;
 mod error;
 mod gather;
+mod handover;
 mod harvest;
 mod home;
 mod launcher;
@@ -30,6 +31,8 @@ mod target;
 mod upkeep;
 mod visitor;
 mod worker;
+mod writer;
+mod writers;
 
 // Without PostgreSQL: compiled by tests/pure as well, which uses more of them than the extension does.
 #[allow(dead_code, unused_imports)]

@@ -8,6 +8,7 @@
 mod recognition;
 
 pub use recognition::{PARTS, column_names};
+use serde::{Deserialize, Serialize};
 
 /// What a value of a `synthese` column is, and how the text of an export becomes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +184,7 @@ pub enum FieldSource {
 }
 
 /// Where the value of one target column comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     Absent,
     Export(String),
@@ -196,7 +197,7 @@ pub enum Origin {
 }
 
 /// Where a record's geometry comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GeometryOrigin {
     /// A column with WKT, EWKT or GeoJSON text; where it is null, the Feature's geometry.
     Wkt(String),
@@ -208,7 +209,7 @@ pub enum GeometryOrigin {
 }
 
 /// Where a record's dataset comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DatasetOrigin {
     /// The whole dataset (and framework) as JSON in each record.
     Embedded {
@@ -227,7 +228,7 @@ pub enum DatasetOrigin {
 }
 
 /// How the items of one export are read: found once, then the same for each page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     /// The column that identifies a record at the source.
     pub key: Option<String>,

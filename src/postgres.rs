@@ -5,7 +5,7 @@ use std::any::Any;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 
 mod board;
+pub mod queue;
 mod server;
 
 pub use board::*;
@@ -329,6 +330,49 @@ pub fn wait_for(time: Duration, event: u32) {
 pub fn interrupt(pid: i32) {
     // SAFETY: a signal to a worker that this session has started; a process that is gone is no harm.
     unsafe { libc::kill(pid, libc::SIGINT) };
+}
+
+/// Ends a process, as pg_terminate_backend.
+pub fn terminate(pid: i32) {
+    // SAFETY: as above.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+}
+
+/// Workers that are to end with this one, whatever ends it; 0: none.
+static FOLLOWERS: [AtomicI32; 16] = [const { AtomicI32::new(0) }; 16];
+static FOLLOWED: OnceLock<()> = OnceLock::new();
+
+/// Names the workers that end with this one from now on.
+pub fn lead(pids: &[i32]) {
+    for (position, follower) in FOLLOWERS.iter().enumerate() {
+        follower.store(pids.get(position).copied().unwrap_or(0), Ordering::SeqCst);
+    }
+    // SAFETY: a callback of this process, registered once.
+    FOLLOWED.get_or_init(|| unsafe {
+        pg_sys::before_shmem_exit(Some(end_followers), pg_sys::Datum::from(0));
+    });
+}
+
+/// Called by PostgreSQL when this process ends.
+unsafe extern "C-unwind" fn end_followers(_code: i32, _argument: pg_sys::Datum) {
+    for follower in &FOLLOWERS {
+        let pid = follower.swap(0, Ordering::SeqCst);
+        // SAFETY: a look-up, so that no process is hit that has got the number of one that is gone.
+        if pid != 0 && unsafe { !pg_sys::BackendPidGetProc(pid).is_null() } {
+            terminate(pid);
+        }
+    }
+}
+
+/// Runs `work` with memory that lasts as long as the process.
+pub fn for_life<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: the context from before is put back; an error would end what this process does.
+    unsafe {
+        let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        let result = work();
+        pg_sys::MemoryContextSwitchTo(before);
+        result
+    }
 }
 
 /// What pg_stat_activity shows.

@@ -14,7 +14,9 @@ use crate::run::{self, Unfinished};
 use crate::source::Contract;
 use crate::{postgres, probe, record};
 
-const PAGES_PER_SLICE: i64 = 20;
+const PAGES_PER_SLICE: i64 = 100;
+/// Each slice ends with a page that is not full: few of them for a small export.
+const LEAST_PAGES: i64 = 4;
 const MAX_SLICES: i64 = 64;
 /// Keys beyond what a double holds exactly: no server counts that far.
 const ALL_KEYS: (i64, i64) = (-(1 << 53), 1 << 53);
@@ -262,7 +264,9 @@ fn cut_keys(session: &Session, layout: &Layout, total: Option<i64>) -> Result<i6
         .unwrap_or(ALL_KEYS);
     let page = i64::from(source.page_size);
     let total = total.unwrap_or(0).max(1);
-    let slices = (total / (page * PAGES_PER_SLICE) + 1).min(MAX_SLICES);
+    let pages = total / page;
+    let at_once = (source.connections as i64).min(pages / LEAST_PAGES);
+    let slices = (pages / PAGES_PER_SLICE + 1).max(at_once).min(MAX_SLICES);
     postgres::transaction(|| {
         begin_anew(session)?;
         run::cut(session.task.run_id, least, greatest, slices)

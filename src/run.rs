@@ -15,7 +15,7 @@ use crate::worker::Task;
 use crate::{postgres, synthese};
 
 /// What a run counts; the names are those of the columns of gn_harvest.run.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counts {
     pub pages: i64,
     pub fetched: i64,
@@ -32,6 +32,12 @@ pub struct Counts {
     pub datasets_created: i64,
     pub datasets_updated: i64,
     pub actors_created: i64,
+}
+
+impl Counts {
+    pub fn is_nothing(&self) -> bool {
+        *self == Counts::default()
+    }
 }
 
 /// What a caller has to know before it starts a worker.
@@ -517,6 +523,48 @@ pub fn checkpoint(run_id: i64, slice: i32, first: i64, last: i64) -> Result<(), 
     } else {
         Err(changed_under_way())
     }
+}
+
+/// Lets what is not read and written yet of a run be claimed again; false when everything is.
+pub fn release_claims(run_id: i64) -> Result<bool, Failure> {
+    let released = Spi::get_one_with_args::<i64>(
+        "WITH released AS (
+             UPDATE gn_harvest.slice SET claimed_by = NULL WHERE run_id = $1 AND int8multirange(whole) <> done RETURNING 1)
+         SELECT count(*) FROM released",
+        &[run_id.into()],
+    )?;
+    Ok(released.unwrap_or(0) > 0)
+}
+
+/// Fails when a process does not hold the lock of the worker of a source.
+pub fn require_worker(source_id: i32, pid: i32) -> Result<(), Failure> {
+    let works = Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_locks l
+                        WHERE l.pid = $2 AND l.locktype = 'object' AND l.granted AND l.objid = $1::bigint::oid AND l.objsubid = 1
+                          AND l.classid = 'gn_harvest.source'::regclass)",
+        &[source_id.into(), pid.into()],
+    )?;
+    match works {
+        Some(true) => Ok(()),
+        _ => Err(Failure::new("57P02", "the worker of the run is gone")),
+    }
+}
+
+/// Notes which processes write for a run.
+pub fn set_writers(run_id: i64, pids: &[i32]) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run SET writers = $2 WHERE id = $1",
+        &[run_id.into(), pids.to_vec().into()],
+    )?;
+    Ok(())
+}
+
+/// Records that a run expects, as far as it knows.
+pub fn expected(run_id: i64) -> Result<Option<i64>, Failure> {
+    Ok(Spi::get_one_with_args::<i64>(
+        "SELECT max(total) FROM gn_harvest.run WHERE id = $1",
+        &[run_id.into()],
+    )?)
 }
 
 /// Fails when a part of what a run set out to read is not read: its success would hide it for good.

@@ -12,6 +12,7 @@ pub static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static REQUEST_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(120);
 pub static MAX_BODY: GucSetting<i32> = GucSetting::<i32>::new(64);
 pub static LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+pub static WRITERS: GucSetting<i32> = GucSetting::<i32>::new(1);
 pub static BATCH_SIZE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 pub static ALERT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30);
 pub static GIVE_UP_AFTER: GucSetting<i32> = GucSetting::<i32>::new(7);
@@ -70,6 +71,14 @@ pub fn register() {
             1,
             86_400_000,
             GucFlags::UNIT_MS,
+        ),
+        (
+            c"gn_harvest.writers",
+            c"Workers that write for one full run; a source's own setting goes before.",
+            &WRITERS,
+            1,
+            16,
+            GucFlags::default(),
         ),
         (
             c"gn_harvest.alert_timeout",

@@ -20,6 +20,8 @@ pub struct Source {
     pub key_column: Option<String>,
     pub date_column: Option<String>,
     pub connections: usize,
+    /// Workers that write for a full run; none: gn_harvest.writers.
+    pub writers: Option<usize>,
     pub page_size: u32,
     pub uncapped_pages: bool,
     pub retry_budget: u32,

@@ -26,6 +26,15 @@ pub trait Target {
     /// Reads items as this target wants them.
     fn reader(&self) -> Reader;
 
+    /// Finds out, and does, what only one session may when several write for a run: how columns are written, metadata
+    /// that is missing. Returns what the others have to know, as text. In a transaction.
+    fn prepare(&mut self, _pages: &[&Parsed], _counts: &mut Counts) -> Result<String, Failure> {
+        Ok(String::new())
+    }
+
+    /// Takes what `prepare` found in the session that leads: from now on this one finds out nothing by itself.
+    fn follow(&mut self, _findings: &str) {}
+
     /// Writes a batch, with its lineage and its dead letters; what it did is added to `counts`. In a transaction.
     fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure>;
 

@@ -14,8 +14,8 @@ use crate::{harvest, postgres, settings};
 /// backend_type in pg_stat_activity; `cancel` recognises workers by it.
 pub const WORKER_TYPE: &str = "gn_harvest run";
 /// PostgreSQL hands a worker 128 bytes.
-const MAX_EXTRA: usize = 127;
-const SEPARATOR: char = '\u{1f}';
+pub const MAX_EXTRA: usize = 127;
+pub const SEPARATOR: char = '\u{1f}';
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// What a worker is to do.

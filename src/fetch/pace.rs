@@ -31,14 +31,18 @@ pub struct Pace {
     cap: Option<u32>,
     /// Rows to ask for, when the width of a window can't be chosen (keyset).
     limit: u32,
+    /// Rows to find in a window, in pages.
+    fill: f64,
     /// The shortest answer so far: what a request costs before its first row.
     fixed: Option<Duration>,
 }
 
 /// A window grows and shrinks by this factor at most from one to the next.
 const STEP: i64 = 4;
-/// Windows aim a little under the page, so that few of them are cut.
-const FILL: f64 = 0.9;
+/// Windows aim over the page, so that each is cut and every page is full: the rest comes with the next window.
+const OVER: f64 = 1.25;
+/// Where a rest has to be asked for by itself they aim a little under it, so that few are cut.
+const UNDER: f64 = 0.9;
 
 impl Pace {
     pub fn new(aim: Aim, width: i64) -> Self {
@@ -47,6 +51,7 @@ impl Pace {
             width: width.max(1),
             cap: None,
             limit: aim.rows.max(1),
+            fill: OVER,
             fixed: None,
         }
     }
@@ -62,6 +67,27 @@ impl Pace {
     /// The server gives fewer rows than were asked.
     pub fn learn_cap(&mut self, cap: u32) {
         self.cap = Some(cap);
+    }
+
+    /// Rests of this export can't be asked for together with what follows them.
+    pub fn aim_under(&mut self) {
+        self.fill = UNDER;
+    }
+
+    fn page(&self) -> u32 {
+        let rows = self.cap.map_or(self.aim.rows, |cap| cap.min(self.aim.rows));
+        rows.max(1)
+    }
+
+    /// Whether some rows leave room for others in a page.
+    pub fn leaves_room(&self, rows: u64) -> bool {
+        rows < u64::from(self.page())
+    }
+
+    /// Keys to ask for beyond a rest of so many rows.
+    pub fn beyond(&self, owed: u64) -> i64 {
+        let missing = 1.0 - owed as f64 / (f64::from(self.page()) * self.fill);
+        ((self.width as f64 * missing) as i64).max(1)
     }
 
     /// After a window of `asked` keys.
@@ -82,8 +108,7 @@ impl Pace {
 
     /// By how much the window could grow (or must shrink) to meet every aim.
     fn factor(&self, cost: Cost, fixed: Duration) -> f64 {
-        let rows = self.cap.map_or(self.aim.rows, |cap| cap.min(self.aim.rows));
-        let by_rows = f64::from(rows.max(1)) * FILL / cost.rows.max(1) as f64;
+        let by_rows = f64::from(self.page()) * self.fill / cost.rows.max(1) as f64;
         let by_bytes = self.aim.bytes as f64 / cost.bytes.max(1) as f64;
         // Only the time that grows with the window can be gained by narrowing it.
         let spent = (cost.time - fixed).as_secs_f64();
@@ -175,10 +200,18 @@ mod tests {
     }
 
     #[test]
-    fn a_window_grows_by_four_at_most_towards_a_full_page() {
+    fn a_window_grows_by_four_at_most_to_a_page_and_a_quarter() {
         let mut pace = pace(100);
         pace.after_window(100, cost(10, 20_000, 300));
         assert_eq!(pace.width(), 400);
+        pace.after_window(400, cost(400, 800_000, 300));
+        assert_eq!(pace.width(), 1250);
+    }
+
+    #[test]
+    fn where_rests_are_asked_for_by_themselves_a_window_stays_under_the_page() {
+        let mut pace = pace(400);
+        pace.aim_under();
         pace.after_window(400, cost(400, 800_000, 300));
         assert_eq!(pace.width(), 900);
     }
@@ -187,7 +220,7 @@ mod tests {
     fn a_window_shrinks_for_rows_bytes_and_time() {
         let mut rows = pace(1000);
         rows.after_window(1000, cost(2000, 1, 1));
-        assert_eq!(rows.width(), 450);
+        assert_eq!(rows.width(), 625);
         let mut bytes = pace(1000);
         bytes.after_window(1000, cost(900, 16_000_000, 1));
         assert_eq!(bytes.width(), 500);
@@ -201,7 +234,7 @@ mod tests {
     fn a_cost_that_does_not_depend_on_the_window_does_not_shrink_it() {
         let mut pace = pace(1000);
         for _ in 0..10 {
-            pace.after_window(1000, cost(900, 1, 22_000));
+            pace.after_window(1000, cost(1250, 1, 22_000));
         }
         assert_eq!(pace.width(), 1000);
     }

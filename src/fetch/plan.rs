@@ -18,9 +18,31 @@ const GAP: i64 = 4;
 #[derive(Debug)]
 struct Work {
     no: i32,
+    /// In order, and apart from each other.
     entries: VecDeque<Entry>,
     in_flight: usize,
+    /// The last keys of the windows that are being asked for: what follows one waits for its rest.
+    flying: Vec<i64>,
     announcing: bool,
+}
+
+impl Work {
+    /// The first entry that waits for no answer.
+    fn free(&self) -> Option<usize> {
+        let waits = |entry: &Entry| {
+            self.flying
+                .iter()
+                .any(|to| to.checked_add(1) == Some(entry.from))
+        };
+        self.entries.iter().position(|entry| !waits(entry))
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let at = self
+            .entries
+            .partition_point(|other| other.from < entry.from);
+        self.entries.insert(at, entry);
+    }
 }
 
 #[derive(Debug)]
@@ -74,6 +96,7 @@ impl Plan {
             no: slice.no,
             entries: ranges.map(|(from, to)| Entry::new(from, to)).collect(),
             in_flight: 0,
+            flying: Vec::new(),
             announcing: false,
         });
     }
@@ -87,7 +110,8 @@ impl Plan {
         let waiting = self.slices.iter().filter(|s| !s.entries.is_empty()).count();
         !self.closed
             && match &self.order {
-                Order::Windows { width: Some(_), .. } => waiting < 2,
+                // One for each connection: the windows of a slice come one after the other.
+                Order::Windows { width: Some(_), .. } => waiting <= self.connections,
                 Order::Windows { width: None, .. } => self.slices.len() <= self.connections,
                 Order::Pages { .. } => waiting < 1,
             }
@@ -118,10 +142,9 @@ impl Plan {
 
     /// Takes the next step out of the first slice that has one.
     fn take(&mut self) -> Option<Step> {
-        let keyset = matches!(self.order, Order::Windows { width: None, .. });
+        let (at, mut entry) = self.next_entry()?;
         let pages = matches!(self.order, Order::Pages { .. });
-        let slice = self.slices.iter_mut().find(|s| !s.entries.is_empty())?;
-        let mut entry = slice.entries.pop_front()?;
+        let keyset = matches!(self.order, Order::Windows { width: None, .. });
         let (kind, end, limit) = if pages {
             (Kind::Page, entry.from, self.page_size)
         } else if keyset {
@@ -129,24 +152,21 @@ impl Plan {
         } else if entry.jump {
             (Kind::Jump, entry.to, 1)
         } else {
-            let reach = entry
-                .data_from
-                .max(entry.from)
-                .saturating_add(self.pace.width() - 1);
-            // A rest is taken whole: its rows have been counted.
-            let whole = entry.owed.is_some();
-            let end = if whole { entry.to } else { reach.min(entry.to) };
             let limit = if self.uncapped { 0 } else { self.page_size };
-            (Kind::Window, end, limit)
+            (Kind::Window, self.end_of_window(at, &mut entry), limit)
         };
+        let slice = &mut self.slices[at];
         if end < entry.to {
-            slice.entries.push_front(Entry {
+            slice.insert(Entry {
                 may_jump: entry.may_jump,
                 ..Entry::new(end + 1, entry.to)
             });
             entry.to = end;
         }
         slice.in_flight += 1;
+        if kind == Kind::Window {
+            slice.flying.push(end);
+        }
         Some(Step {
             slice: slice.no,
             kind,
@@ -156,6 +176,57 @@ impl Plan {
             patient: entry.patient || kind == Kind::Page,
             entry,
         })
+    }
+
+    /// The next range to read, and the position of its slice. When each waits for an answer, the widest is cut in two.
+    fn next_entry(&mut self) -> Option<(usize, Entry)> {
+        if !matches!(self.order, Order::Windows { width: Some(_), .. }) {
+            let at = self.slices.iter().position(|s| !s.entries.is_empty())?;
+            return Some((at, self.slices[at].entries.pop_front()?));
+        }
+        for (at, slice) in self.slices.iter_mut().enumerate() {
+            if let Some(entry) = slice.free().and_then(|index| slice.entries.remove(index)) {
+                return Some((at, entry));
+            }
+        }
+        let far = self.pace.width().saturating_mul(GAP);
+        let entries = self.slices.iter_mut().enumerate().flat_map(|(at, slice)| {
+            let plain = slice.entries.iter_mut().filter(|e| e.is_plain());
+            plain.map(move |entry| (at, entry))
+        });
+        let (at, widest) = entries
+            .filter(|(_, entry)| entry.span() > far)
+            .max_by_key(|(_, entry)| entry.span())?;
+        let middle = widest.from + (widest.span() - 1) / 2;
+        let upper = Entry {
+            may_jump: widest.may_jump,
+            ..Entry::new(middle + 1, widest.to)
+        };
+        widest.to = middle;
+        Some((at, upper))
+    }
+
+    /// Where a window that begins an entry ends. A rest is taken whole, its rows have been counted, with what follows it
+    /// where that fits into the page too.
+    fn end_of_window(&mut self, at: usize, entry: &mut Entry) -> i64 {
+        let Some(owed) = entry.owed else {
+            let start = entry.data_from.max(entry.from);
+            return start.saturating_add(self.pace.width() - 1).min(entry.to);
+        };
+        let reach = entry.to.saturating_add(self.pace.beyond(owed));
+        let wanted = entry.extends && self.pace.leaves_room(owed);
+        let slice = &mut self.slices[at];
+        let follows = |next: &Entry| entry.to.checked_add(1) == Some(next.from) && next.is_plain();
+        let next = slice
+            .entries
+            .iter()
+            .position(|next| wanted && follows(next));
+        let Some(next) = next.and_then(|index| slice.entries.remove(index)) else {
+            return entry.to;
+        };
+        entry.to = next.to;
+        entry.may_jump = next.may_jump;
+        reach.min(next.to)
     }
 
     /// Takes an answer in; gives what it covered, if anything. The step stays in
@@ -169,6 +240,7 @@ impl Plan {
             return self.page_answered(step, answer).map(Some);
         }
         self.check_filter(step, answer)?;
+        self.land(step);
         match step.kind {
             Kind::Jump => Ok(self.jump_answered(step, answer)),
             _ => self.window_answered(step, answer),
@@ -206,6 +278,7 @@ impl Plan {
             }
             Kind::Window | Kind::Page => entry.patient = true,
         }
+        self.land(step);
         self.put_back(step.slice, entry);
         self.delivered(step);
     }
@@ -214,22 +287,32 @@ impl Plan {
         self.slices.iter_mut().find(|s| s.no == no && !s.announcing)
     }
 
-    /// Puts a range back in front, joined with the one that follows it when both are plain.
+    /// A window is answered, or too large: what follows it waits no longer.
+    fn land(&mut self, step: &Step) {
+        if step.kind == Kind::Window
+            && let Some(slice) = self.slice(step.slice)
+            && let Some(index) = slice.flying.iter().position(|to| *to == step.to)
+        {
+            slice.flying.swap_remove(index);
+        }
+    }
+
+    /// Puts a range back, joined with the one that follows it when both are plain.
     fn put_back(&mut self, no: i32, mut entry: Entry) {
         let Some(slice) = self.slice(no) else { return };
-        if let Some(next) = slice.entries.front()
-            && entry.to.checked_add(1) == Some(next.from)
+        let next = slice
+            .entries
+            .partition_point(|other| other.from < entry.from);
+        if let Some(other) = slice.entries.get(next)
+            && entry.to.checked_add(1) == Some(other.from)
             && entry.owed.is_none()
-            && next.owed.is_none()
-            && next.debt == 0
-            && !next.jump
             && !entry.patient
-            && !next.patient
+            && other.is_plain()
         {
-            entry.to = next.to;
-            slice.entries.pop_front();
+            entry.to = other.to;
+            slice.entries.remove(next);
         }
-        slice.entries.push_front(entry);
+        slice.insert(entry);
     }
 
     fn check_filter(&self, step: &Step, answer: &Answer) -> Result<(), FetchError> {
@@ -270,12 +353,9 @@ impl Plan {
             Some(counted) => counted > u64::from(allowed) && answer.rows < counted,
             None => answer.rows >= u64::from(allowed),
         };
-        let mut debt = step.entry.debt;
-        if let (Some(owed), Some(now)) = (step.entry.owed, answer.total_filtered) {
-            debt += owed.saturating_sub(now);
-        }
         self.learn(step, answer, counted);
         let unserved = counted.saturating_sub(answer.rows);
+        let debt = step.entry.debt + lost_of_rest(step, answer, unserved);
         let whole = Covered {
             range: (step.from, step.to),
             hidden: unserved + debt,
@@ -293,6 +373,7 @@ impl Plan {
             Some(last) if last < step.to => {
                 let rest = Entry {
                     owed: answer.total_filtered.map(|_| unserved),
+                    extends: !answer.geojson && !answer.keys.is_empty(),
                     may_jump: step.entry.may_jump,
                     ..Entry::new(last + 1, step.to)
                 };
@@ -315,6 +396,9 @@ impl Plan {
         if step.kind == Kind::Keyset {
             self.pace.widen_limit();
             return;
+        }
+        if answer.geojson || self.uncapped {
+            self.pace.aim_under();
         }
         let asked = span(step.entry.data_from.max(step.from), step.to);
         if counted == 0 {
@@ -341,8 +425,8 @@ impl Plan {
         };
         let high = Entry::new(middle + 1, step.to);
         if let Some(slice) = self.slice(step.slice) {
-            slice.entries.push_front(high);
-            slice.entries.push_front(low);
+            slice.insert(high);
+            slice.insert(low);
         }
     }
 
@@ -350,7 +434,8 @@ impl Plan {
     fn jump_after(&mut self, step: &Step) {
         let far = self.pace.width().saturating_mul(GAP);
         if let Some(slice) = self.slice(step.slice)
-            && let Some(next) = slice.entries.front_mut()
+            && let Some(next) = slice.entries.iter_mut().find(|next| next.from > step.to)
+            && step.to.checked_add(1) == Some(next.from)
             && next.may_jump
             && next.owed.is_none()
             && !next.patient
@@ -379,7 +464,7 @@ impl Plan {
             }
         }
         if let Some(slice) = self.slice(step.slice) {
-            slice.entries.push_front(entry);
+            slice.insert(entry);
         }
         None
     }
@@ -413,5 +498,23 @@ impl Plan {
             range: (step.from, step.to),
             hidden,
         })
+    }
+}
+
+/// Rows of a rest that its first answer counted and this one, which asked for it and maybe for more, does not find there:
+/// they were hidden in what that answer covered.
+fn lost_of_rest(step: &Step, answer: &Answer, unserved: u64) -> u64 {
+    let (Some(owed), Some(now)) = (step.entry.owed, answer.total_filtered) else {
+        return 0;
+    };
+    let counted_to = step.entry.owed_to;
+    if counted_to >= step.to {
+        return owed.saturating_sub(now);
+    }
+    let found = answer.keys.iter().filter(|key| **key <= counted_to).count() as u64;
+    match answer.last {
+        // The page ended before the rest did: new rows have come, and nothing can be told.
+        Some(last) if last < counted_to && unserved > 0 => 0,
+        _ => owed.saturating_sub(found),
     }
 }

@@ -49,6 +49,8 @@ pub struct Answer {
     pub first: Option<i64>,
     pub last: Option<i64>,
     pub sorted: bool,
+    /// The key of each row.
+    pub keys: Vec<i64>,
     /// Rows that the server allowed; 0 when it does not say.
     pub limit: u32,
     pub total: Option<u64>,
@@ -78,6 +80,10 @@ pub(super) struct Entry {
     pub owed: Option<u64>,
     /// Rows known to be hidden, not reported yet.
     pub debt: u64,
+    /// Up to where that was counted.
+    pub owed_to: i64,
+    /// What follows may be asked for together with this rest.
+    pub extends: bool,
     pub jump: bool,
     pub may_jump: bool,
     pub patient: bool,
@@ -91,10 +97,17 @@ impl Entry {
             data_from: from,
             owed: None,
             debt: 0,
+            owed_to: to,
+            extends: false,
             jump: false,
             may_jump: true,
             patient: false,
         }
+    }
+
+    /// Nothing is known of it but that it is to be read.
+    pub fn is_plain(&self) -> bool {
+        self.owed.is_none() && self.debt == 0 && !self.jump && !self.patient
     }
 
     pub fn span(&self) -> i64 {

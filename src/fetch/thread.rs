@@ -144,6 +144,7 @@ impl<T> Reader<T> {
             first: keys.first,
             last: keys.last,
             sorted: !keys.unsorted,
+            keys: keys.keys,
             limit: page.limit,
             total: page.total,
             total_filtered: page.total_filtered,

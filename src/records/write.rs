@@ -103,7 +103,7 @@ fn each<'k, T: Copy>(
         .map(|(i, t)| Numbered(i, t))
         .collect();
     let mut out: Vec<Refused> = Vec::new();
-    halve(0, &numbered, &mut out, &mut |_, part| {
+    halve(0, &numbered, false, &mut out, &mut |_, part| {
         let part: Vec<T> = part.iter().map(|numbered| numbered.1).collect();
         write(&part)
     })?;

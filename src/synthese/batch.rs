@@ -14,12 +14,24 @@ use super::write::{self, Change};
 use super::{Synthese, gather};
 use crate::error::Failure;
 use crate::mapping::column_index;
+use crate::postgres;
 use crate::record::{self, Batch, Reason, Rejection, Value};
 use crate::run::Counts;
 use crate::target::{Parsed, Reader, Target};
 
 /// Item, why, SQLSTATE.
 type Refusal = (usize, Rejection, String);
+
+/// How often a batch is decided anew because another session was faster.
+const ATTEMPTS: usize = 5;
+
+/// What became of what was to be written.
+struct Written {
+    /// Item, key, UUID.
+    placed: Vec<(usize, String, Option<[u8; 16]>)>,
+    refused: Vec<Refusal>,
+    counts: Counts,
+}
 
 /// Observations by what becomes of them.
 #[derive(Default)]
@@ -36,6 +48,21 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
+    /// What is to be written: items, and the rows that they are to change.
+    fn wanted(&self) -> Vec<(usize, Option<i64>)> {
+        let known = self.known.iter().map(|(o, id, _)| (o.item, Some(*id)));
+        let new = self.new.iter().map(|o| (o.item, None));
+        new.chain(known).collect()
+    }
+
+    /// The observations that are to be written.
+    fn pending(self) -> Vec<Observation> {
+        let known = self.known.into_iter().map(|(observation, ..)| observation);
+        let mut pending: Vec<Observation> = self.new.into_iter().chain(known).collect();
+        pending.sort_unstable_by_key(|observation| observation.item);
+        pending
+    }
+
     /// By how much the source holds more once these items are written. Rows that were not its own before: those
     /// inserted, which no update placed, and those adopted; less those that it counted and that someone had deleted here.
     pub fn gained(&self, written: &HashSet<usize>) -> i64 {
@@ -59,42 +86,59 @@ impl Target for Synthese {
         Arc::new(move |items, layout| record::parse_page(items.iter().copied(), layout, &lengths))
     }
 
+    fn prepare(&mut self, pages: &[&Parsed], counts: &mut Counts) -> Result<String, Failure> {
+        let records = pages
+            .iter()
+            .flat_map(|page| &page.batch.records)
+            .map(|(_, record)| record);
+        let references = pages.iter().flat_map(|page| &page.batch.datasets).cloned();
+        self.learn_formats(records.clone())?;
+        self.hear(references.collect(), records.clone())?;
+        let datasets = records.filter_map(|record| record.dataset.as_deref());
+        let created = self.as_owner(|synthese| {
+            let uuids: HashSet<[u8; 16]> = datasets
+                .clone()
+                .filter_map(|dataset| dataset.uuid)
+                .collect();
+            synthese.learn_datasets(uuids.into_iter())?;
+            synthese.ensure_datasets(datasets)
+        })?;
+        self.tell(created, counts)?;
+        // Those of the others.
+        self.has_rejects = true;
+        Ok(serde_json::to_string(self.formats.found()).unwrap_or_default())
+    }
+
+    fn follow(&mut self, findings: &str) {
+        self.follows = true;
+        self.shared = true;
+        self.has_rejects = true;
+        if let Ok(found) = serde_json::from_str(findings) {
+            self.formats.follow(found);
+        }
+    }
+
     fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure> {
         let (texts, batches): (Vec<Vec<String>>, Vec<Batch>) = pages
             .into_iter()
             .map(|page| (page.items, page.batch))
             .unzip();
         let (records, items, mut letters, references) = gather::gather(&texts, batches, counts);
-        self.learn_formats(&records)?;
-        self.hear(references, &records)?;
+        if !self.follows {
+            let said = records.iter().map(|(_, record)| record);
+            self.learn_formats(said.clone())?;
+            self.hear(references, said)?;
+        }
         let mut unknown = Unknown::new();
         let (observations, created) = self
             .as_owner(|synthese| synthese.resolve(records, &items, &mut letters, &mut unknown))?;
         self.tell(created, counts)?;
-        let known = self.recognise(&observations)?;
-        let sorted = self.sort(known, observations, &items, &mut letters, counts)?;
-        let (placed, refused) = self.as_owner(|synthese| synthese.write_sorted(&sorted, counts))?;
-        for (item, rejection, sqlstate) in refused {
-            letters.push(DeadLetter {
-                rejection,
-                sqlstate: Some(sqlstate),
-                payload: items[item],
-            });
-        }
-        let placed_items: HashSet<usize> = placed.iter().map(|p| p.observation.item).collect();
-        lineage::record(
-            self.source_id,
-            self.run_id,
-            &placed,
-            sorted.displaced.clone(),
-        )?;
-        self.settle(&sorted, &placed, letters.is_empty())?;
+        let gained = self.place(observations, &items, &mut letters, counts)?;
         let kept = rejects::keep(self.source_id, self.run_id, &letters)?;
         counts.rejected += kept.waiting;
         counts.skipped += kept.discarded;
         self.has_rejects |= !letters.is_empty();
         rejects::tell_unknown(self.source_id, self.run_id, &unknown)?;
-        let gained = sorted.gained(&placed_items);
         Spi::run_with_args(
             "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
             &[self.source_id.into(), gained.into()],
@@ -127,6 +171,82 @@ impl Target for Synthese {
 }
 
 impl Synthese {
+    /// Writes observations with their lineage; by how much the source holds more then. Another session may bring a UUID
+    /// at the same time, or change a row that was recognised: then what is still to be written is recognised again.
+    fn place<'i>(
+        &mut self,
+        observations: Vec<Observation>,
+        items: &[&'i str],
+        letters: &mut Vec<DeadLetter<'i>>,
+        counts: &mut Counts,
+    ) -> Result<i64, Failure> {
+        let (mut pending, mut settled, mut before) = (observations, Vec::new(), None);
+        for attempt in 1.. {
+            let known = self.recognise(&pending)?;
+            let mut sorted = self.sort(known, pending, items, letters, counts)?;
+            sorted.settled.append(&mut settled);
+            let wanted = sorted.wanted();
+            // Decided the same again, a violation is not that of another session.
+            let strict = attempt < ATTEMPTS && before.as_ref() != Some(&wanted);
+            let written = self.attempt(&sorted, strict);
+            match written {
+                Err(failure) if attempt < ATTEMPTS && failure.is_overtaken() => {
+                    before = failure.is_duplicate().then_some(wanted);
+                    settled = std::mem::take(&mut sorted.settled);
+                    pending = sorted.pending();
+                }
+                Err(failure) => return Err(failure),
+                Ok(written) => return self.close(&sorted, written, items, letters, counts),
+            }
+        }
+        Ok(0)
+    }
+
+    /// Writes what was decided, with the lineage, all or nothing.
+    fn attempt(&mut self, sorted: &Sorted, strict: bool) -> Result<Written, Failure> {
+        postgres::subtransaction(|| {
+            if self.shared {
+                identity::hold(self.source_id, self.run_id, &sorted.known)?;
+            }
+            let mut counts = Counts::default();
+            let (placed, refused) =
+                self.as_owner(|synthese| synthese.write_sorted(sorted, strict, &mut counts))?;
+            let displaced = sorted.displaced.clone();
+            lineage::record(self.source_id, self.run_id, &placed, displaced)?;
+            let placed = placed.iter().map(|p| p.observation);
+            Ok(Written {
+                placed: placed.map(|o| (o.item, o.key.clone(), o.uuid)).collect(),
+                refused,
+                counts,
+            })
+        })
+    }
+
+    /// What is to be noted of a batch that is written.
+    fn close<'i>(
+        &mut self,
+        sorted: &Sorted,
+        written: Written,
+        items: &[&'i str],
+        letters: &mut Vec<DeadLetter<'i>>,
+        counts: &mut Counts,
+    ) -> Result<i64, Failure> {
+        counts.inserted += written.counts.inserted;
+        counts.updated += written.counts.updated;
+        counts.unchanged += written.counts.unchanged;
+        for (item, rejection, sqlstate) in written.refused {
+            letters.push(DeadLetter {
+                rejection,
+                sqlstate: Some(sqlstate),
+                payload: items[item],
+            });
+        }
+        let placed_items: HashSet<usize> = written.placed.iter().map(|(item, ..)| *item).collect();
+        let placed = written.placed.into_iter().map(|(_, key, uuid)| (key, uuid));
+        self.settle(sorted, placed, letters.is_empty())?;
+        Ok(sorted.gained(&placed_items))
+    }
+
     /// What is known of some observations, here and in the target.
     fn recognise(&mut self, observations: &[Observation]) -> Result<Known, Failure> {
         let lineage = identity::lineage(self.source_id, observations)?;
@@ -208,6 +328,7 @@ impl Synthese {
     fn write_sorted<'s>(
         &mut self,
         sorted: &'s Sorted,
+        strict: bool,
         counts: &mut Counts,
     ) -> Result<(Vec<Placed<'s>>, Vec<Refusal>), Failure> {
         let changes: Vec<Change> = sorted
@@ -223,10 +344,12 @@ impl Synthese {
             self.id_source,
             &self.rules.protected,
             &changes,
+            strict,
             &mut self.touched.borrow_mut(),
         )?;
         let new: Vec<&Observation> = sorted.new.iter().collect();
-        let (inserted, refused_new) = write::insert(&self.referential, self.id_source, &new)?;
+        let (inserted, refused_new) =
+            write::insert(&self.referential, self.id_source, &new, strict)?;
         refused.extend(refused_new);
         let refused_items: HashSet<usize> = refused.iter().map(|refused| refused.item).collect();
         counts.inserted += inserted.len() as i64;
@@ -297,15 +420,12 @@ impl Synthese {
     fn settle(
         &self,
         sorted: &Sorted,
-        placed: &[Placed],
+        placed: impl Iterator<Item = (String, Option<[u8; 16]>)>,
         none_rejected: bool,
     ) -> Result<(), Failure> {
         if !self.has_rejects && none_rejected {
             return Ok(());
         }
-        let placed = placed
-            .iter()
-            .map(|p| (p.observation.key.clone(), p.observation.uuid));
         let written = sorted.settled.iter().cloned().chain(placed);
         rejects::settle(self.source_id, written)
     }

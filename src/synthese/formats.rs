@@ -48,6 +48,11 @@ impl Formats {
         &self.found
     }
 
+    /// Takes what another session has found.
+    pub fn follow(&mut self, found: HashMap<String, Format>) {
+        self.found = found;
+    }
+
     fn usual(&self) -> Format {
         let labels = self
             .found

@@ -125,6 +125,49 @@ pub fn lineage(source_id: i32, observations: &[Observation]) -> Result<Vec<Linea
     })
 }
 
+/// Keeps the lineage of rows that are to be changed as it was found, until the end of the transaction: another writer of
+/// the run may be about to change them. Fails as a serialization failure when one has. In the order of their rows, so
+/// that two never wait for each other.
+pub fn hold(
+    source_id: i32,
+    run_id: i64,
+    known: &[(Observation, i64, bool)],
+) -> Result<(), Failure> {
+    let own = || known.iter().filter(|(.., adopt)| !adopt);
+    let ids: Vec<i64> = own().map(|(_, id, _)| *id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let expected = ids.len() as i64;
+    let keys: Vec<String> = own().map(|(o, ..)| o.key.clone()).collect();
+    let uuids: Vec<Option<pgrx::Uuid>> = own()
+        .map(|(o, ..)| o.uuid.map(pgrx::Uuid::from_bytes))
+        .collect();
+    let held = Spi::get_one_with_args::<i64>(
+        "WITH held AS (
+             SELECT h.id_synthese
+             FROM unnest($3::bigint[], $4::text[], $5::uuid[]) n(id_synthese, source_key, uuid)
+             JOIN gn_harvest.harvested h ON h.id_synthese = n.id_synthese
+             WHERE h.source_id = $1 AND (h.source_key = n.source_key OR h.uuid = n.uuid AND h.last_run <> $2)
+             ORDER BY h.id_synthese FOR NO KEY UPDATE OF h)
+         SELECT count(*) FROM held",
+        &[
+            source_id.into(),
+            run_id.into(),
+            ids.into(),
+            keys.into(),
+            uuids.into(),
+        ],
+    )?;
+    if held == Some(expected) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "40001",
+        "another session has changed what is known of these observations",
+    ))
+}
+
 /// Asks the target for the rows that the lineage names and for those that have a UUID of the batch.
 /// As the source's owner.
 pub fn held(lineage: &[Lineage], observations: &[Observation]) -> Result<Vec<Held>, Failure> {

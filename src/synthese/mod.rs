@@ -57,6 +57,10 @@ pub struct Synthese {
     formats: Formats,
     referential: Referential,
     has_rejects: bool,
+    /// Another session of the run finds out how columns are written and what is said of metadata.
+    follows: bool,
+    /// Other sessions write for the run.
+    shared: bool,
     metadata_mode: MetadataMode,
     options: Options,
     decisions: Decisions,
@@ -138,6 +142,8 @@ impl Synthese {
             formats: Formats::new(source.format, source.column_formats.clone()),
             referential,
             has_rejects: rejects::any(source.id)?,
+            follows: false,
+            shared: false,
             metadata_mode: source.metadata_mode,
             options: upkeep::options(source, &decisions),
             decisions,
@@ -185,9 +191,11 @@ impl Synthese {
         postgres::as_role(owner, &path, || work(self))
     }
 
-    fn learn_formats(&mut self, records: &[(usize, Record)]) -> Result<(), Failure> {
-        self.formats
-            .learn(records.iter().map(|(_, record)| record), &self.referential);
+    fn learn_formats<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r Record> + Clone,
+    ) -> Result<(), Failure> {
+        self.formats.learn(records, &self.referential);
         if self.formats.changed {
             let found = serde_json::to_string(self.formats.found()).unwrap_or_default();
             Spi::run_with_args(

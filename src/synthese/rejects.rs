@@ -266,6 +266,9 @@ pub fn tell_unknown(source_id: i32, run_id: i64, unknown: &Unknown) -> Result<()
     if unknown.is_empty() {
         return Ok(());
     }
+    // In one order, so that two writers of a run never wait for each other.
+    let mut told: Vec<(&(&str, String), i64)> = unknown.iter().map(|(at, n)| (at, *n)).collect();
+    told.sort_unstable();
     Spi::run_with_args(
         "INSERT INTO gn_harvest.unmapped AS u (source_id, column_name, source_value, occurrences, first_run, last_run)
          SELECT $1, n.column_name, n.source_value, n.occurrences, $2, $2
@@ -276,9 +279,9 @@ pub fn tell_unknown(source_id: i32, run_id: i64, unknown: &Unknown) -> Result<()
         &[
             source_id.into(),
             run_id.into(),
-            unknown.keys().map(|(column, _)| (*column).to_owned()).collect::<Vec<String>>().into(),
-            unknown.keys().map(|(_, value)| value.clone()).collect::<Vec<String>>().into(),
-            unknown.values().copied().collect::<Vec<i64>>().into(),
+            told.iter().map(|((column, _), _)| (*column).to_owned()).collect::<Vec<String>>().into(),
+            told.iter().map(|((_, value), _)| value.clone()).collect::<Vec<String>>().into(),
+            told.iter().map(|(_, n)| *n).collect::<Vec<i64>>().into(),
         ],
     )?;
     Ok(())

@@ -103,17 +103,17 @@ impl Synthese {
     }
 
     /// Keeps in mind what records say of their datasets.
-    pub(super) fn hear(
+    pub(super) fn hear<'r>(
         &mut self,
         references: Vec<Arc<DatasetReference>>,
-        records: &[(usize, Record)],
+        records: impl Iterator<Item = &'r Record>,
     ) -> Result<(), Failure> {
         let new = self.heard.hear(references);
         if new.is_empty() {
             return Ok(());
         }
         let mut samples: HashMap<Uuid, &str> = HashMap::new();
-        for (_, record) in records {
+        for record in records {
             let uuid = record.dataset.as_ref().and_then(|dataset| dataset.uuid);
             if let Some((uuid, key)) = uuid.zip(record.key.as_deref()) {
                 samples.entry(uuid).or_insert(key);
@@ -128,7 +128,10 @@ impl Synthese {
 
     /// The same for records that were asked for only to hear that. In a transaction.
     pub fn hear_page(&mut self, batch: Batch) -> Result<(), Failure> {
-        self.hear(batch.datasets, &batch.records)
+        self.hear(
+            batch.datasets,
+            batch.records.iter().map(|(_, record)| record),
+        )
     }
 
     /// Notes what was created and says what went wrong.

@@ -39,23 +39,30 @@ pub fn insert(
     referential: &Referential,
     id_source: i32,
     observations: &[&Observation],
+    strict: bool,
 ) -> Result<(Vec<Inserted>, Vec<Refused>), Failure> {
     let columns = written(referential, 0, false, |_| true);
     let statement = insert_sql(referential, &columns);
     let mut inserted = Vec::with_capacity(observations.len());
     let mut refused = Vec::new();
-    halve(0, observations, &mut refused, &mut |offset, part| {
-        let places = insert_part(&statement, &columns, id_source, part)?;
-        let by_key: HashMap<&str, usize> = part
-            .iter()
-            .enumerate()
-            .map(|(i, o)| (o.key.as_str(), offset + i))
-            .collect();
-        inserted.extend(places.into_iter().filter_map(|(place, key)| {
-            by_key.get(key.as_str()).map(|position| (*position, place))
-        }));
-        Ok(())
-    })?;
+    halve(
+        0,
+        observations,
+        strict,
+        &mut refused,
+        &mut |offset, part| {
+            let places = insert_part(&statement, &columns, id_source, part)?;
+            let by_key: HashMap<&str, usize> = part
+                .iter()
+                .enumerate()
+                .map(|(i, o)| (o.key.as_str(), offset + i))
+                .collect();
+            inserted.extend(places.into_iter().filter_map(|(place, key)| {
+                by_key.get(key.as_str()).map(|position| (*position, place))
+            }));
+            Ok(())
+        },
+    )?;
     Ok((inserted, refused))
 }
 
@@ -168,6 +175,7 @@ pub fn update(
     id_source: i32,
     protected: &[bool],
     changes: &[Change],
+    strict: bool,
     touched: &mut Touched,
 ) -> Result<(Vec<usize>, Vec<Refused>), Failure> {
     let mut updated = Vec::new();
@@ -176,7 +184,7 @@ pub fn update(
         for (difference, group) in group_by_cost(differences) {
             let set: Vec<Change> = group.iter().map(|position| changes[*position]).collect();
             let statement = update_sql(referential, &difference);
-            halve(0, &set, &mut refused, &mut |offset, part| {
+            halve(0, &set, strict, &mut refused, &mut |offset, part| {
                 update_part(&statement, &difference, id_source, part)?;
                 updated.extend(group[offset..offset + part.len()].iter().copied());
                 Ok(())
@@ -399,7 +407,7 @@ pub fn delete(
 ) -> Result<(Vec<i64>, Vec<Refused>), Failure> {
     let mut deleted = Vec::with_capacity(ids.len());
     let mut refused = Vec::new();
-    halve(0, ids, &mut refused, &mut |_, part| {
+    halve(0, ids, false, &mut refused, &mut |_, part| {
         let numbers: Vec<i32> = part.iter().map(|id| *id as i32).collect();
         Spi::connect_mut(|client| -> Result<(), Failure> {
             for row in client.update(
@@ -442,10 +450,11 @@ impl Item for Change<'_> {
 }
 
 /// Writes a set in a subtransaction; what fails is tried again in halves, until what is refused stands alone.
-/// A failure that is nobody's record (rights, locks, disk) ends it all.
+/// A failure that is nobody's record (rights, locks, disk) ends it all; `strict`, so does a value that is there already.
 pub fn halve<T: Item>(
     offset: usize,
     set: &[T],
+    strict: bool,
     refused: &mut Vec<Refused>,
     write: &mut WritePart<T>,
 ) -> Result<(), Failure> {
@@ -455,6 +464,7 @@ pub fn halve<T: Item>(
     match postgres::subtransaction(|| write(offset, set)) {
         Ok(()) => Ok(()),
         Err(failure) if !failure.concerns_records() => Err(failure),
+        Err(failure) if strict && failure.is_duplicate() => Err(failure),
         Err(failure) if set.len() == 1 => {
             refused.push(Refused {
                 item: set[0].item(),
@@ -464,8 +474,8 @@ pub fn halve<T: Item>(
         }
         Err(_) => {
             let (left, right) = set.split_at(set.len() / 2);
-            halve(offset, left, refused, write)?;
-            halve(offset + left.len(), right, refused, write)
+            halve(offset, left, strict, refused, write)?;
+            halve(offset + left.len(), right, strict, refused, write)
         }
     }
 }

@@ -56,3 +56,4 @@ mod surface;
 mod target;
 mod truth;
 mod unchanged;
+mod writers;

@@ -182,6 +182,7 @@ fn a_full_run_makes_few_requests_each_with_our_name() {
         (1500, 100, 1000, 0),
         (1500, 100, 100, 5_000_000),
         (10, 1000, 1000, 0),
+        (6000, 60, 1000, 0),
     ]
     .into_iter()
     .enumerate()

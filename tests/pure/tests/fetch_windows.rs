@@ -45,6 +45,7 @@ impl Export {
             first: keys.first,
             last: keys.last,
             sorted: !keys.unsorted,
+            keys: served.clone(),
             limit: if step.limit == 0 { 0 } else { limit },
             total: Some(self.total()),
             total_filtered: self.says_total.then_some(all.len() as u64),
@@ -295,10 +296,33 @@ fn a_gap_is_jumped_over_whatever_its_width() {
 
 #[test]
 fn dense_keys_cost_about_a_page_each() {
-    let export = dense(0..5000);
-    let outcome = drive(&export, windows(10), &one(0, 4999), 2, None, 7);
-    assert_eq!(outcome.read.len(), 5000);
-    assert!(outcome.requests < 600, "{} requests", outcome.requests);
+    for threads in [1, 2, 5] {
+        let export = dense(0..5000);
+        let outcome = drive(&export, windows(10), &one(0, 4999), threads, None, 7);
+        assert_eq!(outcome.read.len(), 5000);
+        assert!(outcome.requests < 510, "{} requests", outcome.requests);
+    }
+}
+
+#[test]
+fn uneven_keys_cost_about_a_page_each() {
+    // Runs of keys side by side, and between them every third or every seventh.
+    let keys = (0..20_000).filter(|key| match key / 500 % 3 {
+        0 => true,
+        1 => key % 3 == 0,
+        _ => key % 7 == 0,
+    });
+    let export = dense(keys);
+    let pages = export.rows.len() / 10;
+    for threads in [1, 2, 5] {
+        let outcome = drive(&export, windows(20), &one(0, 19_999), threads, None, 11);
+        assert_eq!(outcome.read.len(), export.rows.len());
+        assert!(
+            outcome.requests < pages + pages / 20,
+            "{} requests for {pages} pages by {threads}",
+            outcome.requests
+        );
+    }
 }
 
 #[test]

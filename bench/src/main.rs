@@ -1,0 +1,98 @@
+//! `make bench`: what a harvest costs beside what it can cost at least, side by side in one run on a private cluster.
+//! SIZE=20000 observations, REPEATS=3, ONLY=limit,changes,slow,plans (all by default). The table is printed; that of a whole
+//! run is written to bench/README.md too.
+
+mod changes;
+mod harvest;
+mod load;
+mod machine;
+mod plans;
+mod slow;
+mod stage;
+mod table;
+
+use std::collections::BTreeSet;
+
+use stage::Stage;
+use table::Table;
+
+/// What can be measured by itself.
+const PARTS: [&str; 4] = ["limit", "changes", "slow", "plans"];
+
+/// What was asked for, from the environment.
+pub struct Asked {
+    pub size: u32,
+    pub repeats: usize,
+    only: BTreeSet<String>,
+}
+
+impl Asked {
+    fn read() -> Asked {
+        let text = |name: &str| {
+            std::env::var(name)
+                .ok()
+                .filter(|value| !value.trim().is_empty())
+        };
+        let number = |name: &str| {
+            text(name).map(|value| {
+                let digits = value.replace(['_', ' '], "");
+                digits
+                    .parse::<u32>()
+                    .unwrap_or_else(|_| panic!("{name}={value} is not a number"))
+            })
+        };
+        let size = number("SIZE").unwrap_or(20_000).max(1_000);
+        let repeats = number("REPEATS").unwrap_or(if size > 20_000 { 1 } else { 3 });
+        let only: BTreeSet<String> = text("ONLY")
+            .map(|list| list.split(',').map(|part| part.trim().to_owned()).collect())
+            .unwrap_or_default();
+        for part in &only {
+            assert!(
+                PARTS.contains(&part.as_str()),
+                "ONLY={part}: there are {PARTS:?}"
+            );
+        }
+        Asked {
+            size,
+            repeats: repeats.max(1) as usize,
+            only,
+        }
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.contains(part)
+    }
+}
+
+fn main() {
+    let asked = Asked::read();
+    let mut table = Table::new(asked.size, asked.repeats);
+    let stage = Stage::set(asked.size);
+    if asked.wants("limit") {
+        load::measure(&stage, &asked, &mut table);
+    }
+    if asked.wants("changes") {
+        changes::measure(&stage, &asked, &mut table);
+    }
+    if asked.wants("slow") {
+        slow::measure(&stage, &mut table);
+    }
+    if asked.wants("plans") {
+        plans::keep(&stage, &mut table);
+    }
+    let text = table.finish();
+    println!("{text}");
+    if asked.only.is_empty() {
+        table::write(asked.size, &text);
+    }
+}
+
+/// Says what is going on; the table comes at the end.
+pub fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
