@@ -222,7 +222,8 @@ impl Writer<'_> {
                     return Err(error.into());
                 }
                 Some(Event::Finished) => return self.flush(),
-                Some(Event::SliceDone(_)) => {}
+                // Only a file begins anew, and this is an export.
+                Some(Event::SliceDone(_) | Event::Restarted { .. }) => {}
                 None if news.elapsed() > IDLE && !self.parts.is_empty() => self.flush()?,
                 None => {}
             }
