@@ -4,25 +4,31 @@
 #   make up|down   a private cluster and two simulated partners, left running to play with
 #   make bench     what a harvest costs (SIZE=20000, REPEATS=3, ONLY=limit,changes,slow,plans); bench/README.md
 #   make install   the extension into the system's PostgreSQL 15
+# As root, with Debian's mirror within reach:
+#   make deb            packages of Debian 12 (PostgreSQL 15) and Debian 13 (PostgreSQL 17), in target/deb
+#   make test-deb       installs, harvests, upgrades and removes them in clean Debian roots
+#   make test-debian13  the tests from outside, on PostgreSQL 17 in a Debian 13 root
+#   make transcript     docs/demo.txt, from make demo
 
 PG_MAJOR   := 15
 PG_CONFIG  := /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config
 PGRX       := 0.18.1
 PACKAGES   := postgresql-$(PG_MAJOR) postgresql-server-dev-$(PG_MAJOR) postgresql-$(PG_MAJOR)-postgis-3 postgresql-$(PG_MAJOR)-cron \
               libclang-dev clang gcc make pkg-config util-linux prometheus-sql-exporter
+FEATURES   := --no-default-features --features pg$(PG_MAJOR)
 # What users install is optimised; tests and the demonstration want it quickly.
 INSTALL_FLAGS := --release
 PLAYGROUND := $(CURDIR)/.cluster
 
-export PG_CONFIG
+export PG_CONFIG PG_MAJOR
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
 
-.PHONY: help setup packages pgrx install partner demo test bench up down clean
+.PHONY: help setup packages pgrx install partner demo transcript test bench up down clean
 help:
-	sed -n '2,7s/^# *//p' Makefile
+	sed -n '2,12s/^# *//p' Makefile
 
 setup: packages pgrx
 
@@ -59,12 +65,18 @@ install: setup
 	  echo "  sudo --preserve-env=PATH,HOME make install" >&2
 	  exit 1
 	done
-	cargo pgrx install --pg-config $(PG_CONFIG) $(INSTALL_FLAGS) 2>&1 | grep -vE '^\s*$$' | tail -n 3
+	cargo pgrx install --pg-config $(PG_CONFIG) $(FEATURES) $(INSTALL_FLAGS) 2>&1 | grep -vE '^\s*$$' | tail -n 3
 
-demo up test: INSTALL_FLAGS =
+demo transcript up test: INSTALL_FLAGS =
 demo: install
 	cargo build --quiet -p gn_harvest_outside -p geonature-simulator
 	target/debug/demo
+
+# What differs from one day to the next is evened out; `make test` looks whether it is as it is now.
+transcript: install
+	cargo build --quiet -p gn_harvest_outside -p geonature-simulator
+	tests/transcript > docs/demo.txt.new
+	mv docs/demo.txt.new docs/demo.txt
 
 up: install
 	cargo build --quiet -p gn_harvest_outside -p geonature-simulator
@@ -77,7 +89,9 @@ down:
 # Tests run the real GN2PG and the query classes of GeoNature's export module, in environments of their own.
 test: PACKAGES += python3-venv
 test: setup partner
-	tests/run
+	tests/run $(STEPS)
+
+include packaging/packages.mk
 
 bench: install
 	cargo run --quiet --release -p gn_harvest_bench

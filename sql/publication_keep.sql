@@ -71,7 +71,7 @@ BEGIN
     END IF;
     DELETE FROM gn_harvest.publication_scope c WHERE c.slug = wanted.slug AND c.edition <> wanted.edition;
     FOREACH statement IN ARRAY gn_harvest.publication_unwatch_sql(wanted.slug) || gn_harvest.publication_watch_sql(wanted)
-        || gn_harvest.metadata_watch_sql() || gn_harvest.publication_grants_sql(wanted)
+        || gn_harvest.metadata_watch_sql()
         || CASE WHEN make_index THEN ARRAY[gn_harvest.derniere_action_index()] ELSE '{}' END
     LOOP
         IF statement IS NOT NULL THEN
@@ -114,6 +114,25 @@ AS $$
         format('CREATE POLICY %I ON gn_harvest.departure FOR SELECT TO %I USING (slug = %L)', p.slug, p.owner, p.slug)]
 $$;
 COMMENT ON FUNCTION gn_harvest.publication_grants_sql(gn_harvest.publication) IS 'The statements that let the owner of the views read what they need.';
+
+-- By a trigger, as pg_dump leaves out policies on tables of an extension: a restore fills the table, and makes them anew.
+CREATE FUNCTION gn_harvest.grant_publication() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning
+AS $$
+DECLARE
+    statement text;
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = NEW.owner) THEN
+        FOREACH statement IN ARRAY gn_harvest.publication_grants_sql(NEW) LOOP
+            EXECUTE statement;
+        END LOOP;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.grant_publication() IS 'Trigger: lets the owner of a publication read what its views need, also after a restore.';
+CREATE TRIGGER grant_publication AFTER INSERT OR UPDATE OF published_at ON gn_harvest.publication
+    FOR EACH ROW EXECUTE FUNCTION gn_harvest.grant_publication();
 
 CREATE FUNCTION gn_harvest.set_publication_exports(a_label text, observations integer, metadata integer, deletions integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

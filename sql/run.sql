@@ -11,7 +11,6 @@ CREATE TABLE gn_harvest.run (
     created_at      timestamptz NOT NULL DEFAULT now(),
     finished_at     timestamptz,
     pid             integer,
-    writers         integer[],
     phase           text        NOT NULL DEFAULT 'starting',
     done            bigint      NOT NULL DEFAULT 0,
     total           bigint,
@@ -44,7 +43,8 @@ CREATE TABLE gn_harvest.run (
     error_message   text,
     error_detail    text,
     error_hint      text,
-    CONSTRAINT known_status CHECK (status IN ('running', 'succeeded', 'failed', 'cancelled', 'interrupted', 'blocked'))
+    CONSTRAINT known_status CHECK (status IN ('running', 'succeeded', 'failed', 'cancelled', 'interrupted', 'blocked')),
+    writers         integer[]
 ) WITH (fillfactor = 50);
 CREATE INDEX run_source_idx ON gn_harvest.run (source_id, id);
 CREATE INDEX run_running_idx ON gn_harvest.run (source_id) WHERE status = 'running';

@@ -18,6 +18,7 @@ CREATE TABLE gn_harvest.source (
     writers              integer,
     page_size            integer     NOT NULL DEFAULT 1000,
     uncapped_pages       boolean     NOT NULL DEFAULT false,
+    load                 text        NOT NULL DEFAULT 'standard',
     retry_budget         integer     NOT NULL DEFAULT 20,
     look_back            interval    NOT NULL DEFAULT '3 hours',
     allowed_hours        text,
@@ -68,6 +69,7 @@ COMMENT ON COLUMN gn_harvest.source.connections IS 'Requests to the partner at o
 COMMENT ON COLUMN gn_harvest.source.writers IS 'Workers that write for one full run, 1 to 16; null: as many as gn_harvest.writers says.';
 COMMENT ON COLUMN gn_harvest.source.page_size IS 'Records asked for in one request, 1 to 100000; the partner may allow fewer.';
 COMMENT ON COLUMN gn_harvest.source.uncapped_pages IS 'Asks with limit=0, which goes round the partner''s cap on pages: only if its administrator agrees.';
+COMMENT ON COLUMN gn_harvest.source.load IS 'How new observations are written: "standard" with every trigger of the target, "fast" with the work of GeoNature''s own triggers done for whole batches.';
 COMMENT ON COLUMN gn_harvest.source.retry_budget IS 'Requests that a run may repeat after errors before it fails.';
 COMMENT ON COLUMN gn_harvest.source.look_back IS 'How far before the last change an incremental run asks again: more than a clock''s step and a long transaction of the partner.';
 COMMENT ON COLUMN gn_harvest.source.allowed_hours IS 'Hours of the day, in gn_harvest.timezone, in which runs may work, such as 20:00-06:00; null: always.';
@@ -203,6 +205,7 @@ BEGIN
     PERFORM gn_harvest.check_range('retry_budget', NEW.retry_budget, 0, 10000);
     PERFORM gn_harvest.check_range('pause_after_failures', NEW.pause_after_failures, 1, 1000);
     PERFORM gn_harvest.check_choice('target', NEW.target, '{synthese,records}');
+    PERFORM gn_harvest.check_choice('load', NEW.load, '{standard,fast}');
     PERFORM gn_harvest.check_choice('format', NEW.format, '{auto,codes,labels}');
     PERFORM gn_harvest.check_choice('on_unknown_value', NEW.on_unknown_value, '{default,"null",reject}');
     PERFORM gn_harvest.check_choice('contract', NEW.contract, '{warn,freeze,evolve}');
@@ -218,7 +221,7 @@ BEGIN
                  ('protected_columns', NEW.protected_columns <> '{}'), ('on_unknown_value', NEW.on_unknown_value <> 'default'),
                  ('on_uuid_conflict', NEW.on_uuid_conflict <> 'reject'), ('metadata_mode', NEW.metadata_mode <> 'full'),
                  ('target_dataset', NEW.target_dataset IS NOT NULL), ('create_persons', NOT NEW.create_persons),
-                 ('organisms_by_name', NEW.organisms_by_name)) s(setting, given)
+                 ('organisms_by_name', NEW.organisms_by_name), ('load', NEW.load <> 'standard')) s(setting, given)
     WHERE NEW.target = 'records' AND s.given LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" has no meaning for the target records', refused

@@ -21,6 +21,7 @@ CREATE FUNCTION gn_harvest.add_source(
     writers              integer  DEFAULT NULL,
     page_size            integer  DEFAULT NULL,
     uncapped_pages       boolean  DEFAULT NULL,
+    load                 text     DEFAULT NULL,
     retry_budget         integer  DEFAULT NULL,
     look_back            interval DEFAULT NULL,
     allowed_hours        text     DEFAULT NULL,
@@ -68,7 +69,7 @@ BEGIN
     settings := jsonb_strip_nulls(jsonb_build_object(
         'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target, 'deletion_export_id', deletion_export_id,
         'format', format, 'key_column', key_column, 'date_column', date_column,
-        'connections', connections, 'writers', writers, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
+        'connections', connections, 'writers', writers, 'page_size', page_size, 'uncapped_pages', uncapped_pages, 'load', load,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,
@@ -99,6 +100,20 @@ END
 $$;
 COMMENT ON FUNCTION gn_harvest.add_source IS 'Connects a source: a partner''s GeoNature export. Nothing is fetched yet: check_source tries it, run harvests it. Returns the source.';
 
+CREATE FUNCTION gn_harvest.check_fast_load(owner name) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT has_parameter_privilege(owner, 'session_replication_role', 'SET') THEN
+        RAISE EXCEPTION 'role "%" may not set session_replication_role', owner
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL = 'The fast load leaves the triggers of the target aside while it does their work, as the role that owns the source.',
+                  HINT = format('As a superuser: GRANT SET ON PARAMETER session_replication_role TO %I;', owner);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.check_fast_load(name) IS 'Fails unless a role has the right that the fast load needs.';
+
 CREATE FUNCTION gn_harvest.apply_settings(base gn_harvest.source, settings jsonb) RETURNS gn_harvest.source
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -109,13 +124,16 @@ BEGIN
     IF (wanted.after_run, wanted.owner) IS DISTINCT FROM (base.after_run, base.owner) THEN
         wanted.after_run := gn_harvest.check_after_run(wanted.after_run, wanted.owner);
     END IF;
+    IF wanted.load = 'fast' AND (wanted.load, wanted.owner) IS DISTINCT FROM (base.load, base.owner) THEN
+        PERFORM gn_harvest.check_fast_load(wanted.owner);
+    END IF;
     UPDATE gn_harvest.source s
     SET (name, url, export_id, metadata_export_id, deletion_export_id, target, organism, organism_uuid, format, filters, key_column, date_column,
-         connections, writers, page_size, uncapped_pages, retry_budget, look_back, allowed_hours, pause_after_failures,
+         connections, writers, page_size, uncapped_pages, load, retry_budget, look_back, allowed_hours, pause_after_failures,
          protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
          create_persons, organisms_by_name, after_run, schedule, reconcile_schedule, schedule_jitter, owner)
       = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.deletion_export_id, wanted.target, wanted.organism, wanted.organism_uuid, wanted.format,
-         wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.writers, wanted.page_size, wanted.uncapped_pages,
+         wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.writers, wanted.page_size, wanted.uncapped_pages, wanted.load,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
          wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
          wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name, wanted.after_run,
@@ -185,6 +203,7 @@ CREATE FUNCTION gn_harvest.alter_source(
     writers              integer  DEFAULT NULL,
     page_size            integer  DEFAULT NULL,
     uncapped_pages       boolean  DEFAULT NULL,
+    load                 text     DEFAULT NULL,
     retry_budget         integer  DEFAULT NULL,
     look_back            interval DEFAULT NULL,
     allowed_hours        text     DEFAULT NULL,
@@ -228,7 +247,7 @@ BEGIN
         'name', new_name, 'url', url, 'export_id', export_id, 'owner', owner,
         'organism', organism, 'organism_uuid', organism_uuid, 'metadata_export_id', metadata_export_id, 'target', target, 'deletion_export_id', deletion_export_id,
         'format', format, 'key_column', key_column, 'date_column', date_column,
-        'connections', connections, 'writers', writers, 'page_size', page_size, 'uncapped_pages', uncapped_pages,
+        'connections', connections, 'writers', writers, 'page_size', page_size, 'uncapped_pages', uncapped_pages, 'load', load,
         'retry_budget', retry_budget, 'look_back', look_back, 'allowed_hours', allowed_hours,
         'pause_after_failures', pause_after_failures, 'protected_columns', to_jsonb(protected_columns),
         'on_unknown_value', on_unknown_value, 'on_uuid_conflict', on_uuid_conflict, 'max_loss', max_loss, 'priority', priority,

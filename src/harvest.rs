@@ -158,6 +158,7 @@ fn harvest(session: &Session) -> Result<(), Failure> {
         Opened::open(session)
     })?;
     if let Some(synthese) = opened.synthese() {
+        say_load(session, synthese)?;
         upkeep::begin(session, &reading, synthese)?;
     }
     let (seen, passes) = read(session, &reading, opened.target())?;
@@ -167,6 +168,15 @@ fn harvest(session: &Session) -> Result<(), Failure> {
     postgres::transaction(|| opened.tell())?;
     let deletion_watermark = delete(session, &reading, &seen, opened.target())?;
     postgres::transaction(|| conclude(session, &reading, &seen, passes, deletion_watermark))
+}
+
+/// Says when the load is not the one that was asked for.
+fn say_load(session: &Session, synthese: &synthese::Synthese) -> Result<(), Failure> {
+    let Some(why) = synthese.load()? else {
+        return Ok(());
+    };
+    let text = format!("the standard load was used instead of the fast one: {why}");
+    postgres::transaction(|| run::warn(session.task.run_id, &text))
 }
 
 /// What is said of an export without a record.

@@ -79,6 +79,26 @@ pub fn readiness(source_id: i32) -> Result<Readiness, Failure> {
     })
 }
 
+/// Fails when the SQL of the extension here is not of the version of this library.
+pub fn require_same_version() -> Result<(), Failure> {
+    let library = env!("CARGO_PKG_VERSION");
+    let installed = Spi::get_one::<String>(
+        "SELECT max(extversion) FROM pg_extension WHERE extname = 'gn_harvest'",
+    )?
+    .unwrap_or_default();
+    if installed == library {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "55000",
+        format!(
+            "gn_harvest is version {installed} in this database, its library is version {library}"
+        ),
+    )
+    .detail("A new version of the package has been installed, or an old one is still loaded.")
+    .hint("ALTER EXTENSION gn_harvest UPDATE; if they still differ, restart PostgreSQL."))
+}
+
 pub fn already_running(source: &str) -> Failure {
     let quoted = source.replace('\'', "''");
     Failure::new("55P03", format!("source \"{source}\" is being harvested already"))

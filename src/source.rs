@@ -24,6 +24,7 @@ pub struct Source {
     pub writers: Option<usize>,
     pub page_size: u32,
     pub uncapped_pages: bool,
+    pub load: Load,
     pub retry_budget: u32,
     pub look_back_seconds: i64,
     pub allowed_hours: Option<String>,
@@ -65,6 +66,16 @@ pub enum TargetKind {
     Synthese,
     /// Whatever they are, into gn_harvest.record.
     Records,
+}
+
+/// How new observations are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Load {
+    /// With every trigger of the target.
+    Standard,
+    /// With the work of GeoNature's own triggers done for whole batches.
+    Fast,
 }
 
 /// How an export writes nomenclatures.

@@ -123,8 +123,7 @@ fn serve(post: &Post, search_path: &str, queue: &mut Queue) -> Result<(), Failur
         "gn_harvest: run {} of source {}: writing for process {}",
         post.run_id, source.name, post.leader
     ));
-    let synthese =
-        postgres::transaction(|| Synthese::open(&source, post.run_id, owner, search_path))?;
+    let synthese = postgres::transaction(|| open(&source, post.run_id, owner, search_path))?;
     let reader = synthese.reader();
     let mut writer = Writer {
         post,
@@ -145,6 +144,18 @@ fn serve(post: &Post, search_path: &str, queue: &mut Queue) -> Result<(), Failur
         queue.count_one();
     }
     Ok(())
+}
+
+/// The target; fails when the load that was asked for is not allowed any more.
+fn open(
+    source: &Source,
+    run_id: i64,
+    owner: pg_sys::Oid,
+    search_path: &str,
+) -> Result<Synthese, Failure> {
+    let synthese = Synthese::open(source, run_id, owner, search_path)?;
+    synthese.load()?;
+    Ok(synthese)
 }
 
 /// The next message; none when the other end has no more, or is gone.
@@ -168,7 +179,7 @@ impl Writer<'_> {
                     // What it learnt in the transaction that was rolled back may not be so.
                     let (source, run_id) = (&self.source, self.post.run_id);
                     self.synthese = postgres::transaction(|| {
-                        Synthese::open(source, run_id, self.owner, self.search_path)
+                        open(source, run_id, self.owner, self.search_path)
                     })?;
                 }
                 result => return result,

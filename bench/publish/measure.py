@@ -77,6 +77,19 @@ def count_seconds(partner):
     return time.perf_counter() - begun
 
 
+def database_seconds(partner, question, requests=5):
+    """What a request costs the database alone: a session tells it after ten seconds without work."""
+
+    def told():
+        time.sleep(12)
+        return partner.one("SELECT active_time FROM pg_stat_database WHERE datname = current_database()") / 1000
+
+    before = told()
+    for number in range(requests):
+        question(number)
+    return (told() - before) / requests
+
+
 def windows(small, large, told):
     ours, usual = small.export("banc"), small.export("Vue usuelle")
     published, view = compared(
@@ -85,6 +98,12 @@ def windows(small, large, told):
     told("a window of 1 000, usual view, 100 000 rows", view, "s")
     told("a window of 1 000, published, 100 000 rows", published, "s")
     told("ratio (≤ 0.10)", published / view, "")
+    published, view = (
+        database_seconds(small, lambda n, export=export: small.ask(export, window(1 + 3000 * n))) for export in (ours, usual)
+    )
+    told("in the database alone, usual view", view, "s")
+    told("in the database alone, published", published, "s")
+    told("ratio", published / view, "")
     bodies = [small.ask(export, window(30001))[1] for export in (ours, usual)]
     records = [len(json.loads(body)["items"]) for body in bodies]
     sizes = [len(body) / count for body, count in zip(bodies, records)]

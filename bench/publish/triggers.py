@@ -1,4 +1,4 @@
-"""What watching costs GeoNature's own writes: 20 000 observations inserted, then as many updated, with GeoNature's triggers
+"""What watching costs GeoNature's own writes: 20 000 observations inserted, then as many updated twice, with GeoNature's triggers
 and checks on. Each time in a transaction that is rolled back.
 
     python triggers.py URI [ROUNDS]
@@ -27,6 +27,12 @@ UPDATE = f"""UPDATE gn_synthese.synthese SET comment_context = 'relu', observers
              WHERE id_synthese BETWEEN {ROWS + 1} AND {2 * ROWS}"""
 
 
+# Of columns that the publication filters by: each row is looked at, and stays.
+MOVE = f"""UPDATE gn_synthese.synthese SET date_min = date_min - interval '1 day'
+           WHERE id_synthese BETWEEN {2 * ROWS + 1} AND {3 * ROWS}"""
+WRITES = {"insert": INSERT, "update": UPDATE, "update of what is filtered by": MOVE}
+
+
 def processor_seconds(pid):
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rsplit(")", 1)[1].split()
@@ -34,7 +40,7 @@ def processor_seconds(pid):
 
 
 def measure(uri, state):
-    """Processor seconds of the insert and of the update."""
+    """Processor seconds of each write."""
     connection = psycopg2.connect(uri)
     connection.autocommit = True
     cursor = connection.cursor()
@@ -46,7 +52,7 @@ def measure(uri, state):
     cursor.execute("UPDATE taken SET id_synthese = id_synthese + 100000000, unique_id_sinp = gen_random_uuid()")
     pid = connection.info.backend_pid
     seconds = []
-    for statement in (INSERT, UPDATE):
+    for statement in WRITES.values():
         begun = processor_seconds(pid)
         cursor.execute(statement)
         seconds.append(processor_seconds(pid) - begun)
@@ -65,9 +71,9 @@ def main():
     cursor.execute("SELECT gn_harvest.unpublish_export(label) FROM gn_harvest.publication")
     for _ in range(rounds):
         for state in STATES:
-            for write, seconds in zip(("insert", "update"), measure(uri, state)):
+            for write, seconds in zip(WRITES, measure(uri, state)):
                 spent[write, state].append(seconds)
-    for write in ("insert", "update"):
+    for write in WRITES:
         bare = statistics.median(spent[write, "bare"])
         for state in STATES:
             median = statistics.median(spent[write, state])

@@ -47,6 +47,13 @@ impl Harvest {
     }
 }
 
+/// Which load the source of a copy uses.
+pub fn load_by(database: &Database, load: &str) {
+    database.run(&format!(
+        "SELECT gn_harvest.alter_source('{SOURCE}', load => '{load}')"
+    ));
+}
+
 /// Runs the source of a copy by some writers; the caller has settled it.
 pub fn run_by(stage: &Stage, database: &Database, mode: &str, writers: usize) -> Harvest {
     database.run(&format!(

@@ -1,5 +1,5 @@
 //! `make bench`: what a harvest costs beside what it can cost at least, side by side in one run on a private cluster.
-//! SIZE=20000 observations, REPEATS=3, ONLY=limit,changes,slow,plans (all by default). The table is printed; that of a whole
+//! SIZE=20000 observations, REPEATS=3, ONLY=limit,changes,records,slow,plans (all by default). The table is printed; that of a whole
 //! run is written to bench/README.md too.
 
 mod changes;
@@ -7,6 +7,7 @@ mod harvest;
 mod load;
 mod machine;
 mod plans;
+mod records;
 mod slow;
 mod stage;
 mod table;
@@ -17,7 +18,7 @@ use stage::Stage;
 use table::Table;
 
 /// What can be measured by itself.
-const PARTS: [&str; 4] = ["limit", "changes", "slow", "plans"];
+const PARTS: [&str; 5] = ["limit", "changes", "records", "slow", "plans"];
 
 /// What was asked for, from the environment.
 pub struct Asked {
@@ -73,6 +74,9 @@ fn main() {
     }
     if asked.wants("changes") {
         changes::measure(&stage, &asked, &mut table);
+    }
+    if asked.wants("records") {
+        records::measure(&stage, &mut table);
     }
     if asked.wants("slow") {
         slow::measure(&stage, &mut table);

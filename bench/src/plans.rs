@@ -65,6 +65,10 @@ pub fn keep(stage: &Stage, table: &mut Table) {
         .iter()
         .filter(|told| told.query.starts_with(KEPT[0].1))
         .count();
+    assert!(
+        batches > 0,
+        "auto_explain told of no insert: no plan of a first load can be kept"
+    );
     let calls: u64 = first.iter().map(|told| told.trigger_calls).sum();
     table.section("Statements of a first load");
     table.add(Row::new("per batch").note(format!(

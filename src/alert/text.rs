@@ -44,6 +44,25 @@ impl Facts<'_> {
         self.0.get(name).and_then(Value::as_f64).unwrap_or(0.0)
     }
 
+    /// A number with what it counts: of one, and of several.
+    fn counted(
+        &self,
+        name: &str,
+        language: Language,
+        french: [&str; 2],
+        english: [&str; 2],
+    ) -> String {
+        let number = self.number(name);
+        // None is singular in French, and plural in English.
+        let several = language.choose(number >= 2.0, number != 1.0);
+        let words = language.choose(french, english);
+        format!(
+            "{} {}",
+            count(number, language),
+            words[usize::from(several)]
+        )
+    }
+
     fn list(&self, name: &str) -> Vec<String> {
         let items = self.0.get(name).and_then(Value::as_array);
         let texts = items.into_iter().flatten().filter_map(Value::as_str);
@@ -90,14 +109,8 @@ pub fn message(rule: Rule, facts: &Facts, language: Language) -> String {
             format!("{} données sur {} n'ont pas pu être écrites ({} %).", n("rejected"), n("fetched"), tenth(facts.number("percent"), language)),
             format!("{} of {} records could not be written ({} %).", n("rejected"), n("fetched"), tenth(facts.number("percent"), language)),
         ),
-        Rule::UnknownValues => language.choose(
-            format!("{} valeurs inconnues des référentiels locaux attendent une décision : {}.", n("values"), examples(facts)),
-            format!("{} values that the local referentials do not know wait for a decision: {}.", n("values"), examples(facts)),
-        ),
-        Rule::MissingTaxa => language.choose(
-            format!("{} taxons manquent au Taxref local ({} données attendent) : {}.", n("values"), n("records"), examples(facts)),
-            format!("{} taxa are not in the local Taxref ({} records wait): {}.", n("values"), n("records"), examples(facts)),
-        ),
+        Rule::UnknownValues => unknown_values(facts, language),
+        Rule::MissingTaxa => missing_taxa(facts, language),
         Rule::ColumnsChanged => columns(facts, language),
         Rule::CredentialsRefused => language.choose(
             format!("Le partenaire refuse l'identifiant ou le jeton : {error}"),
@@ -134,6 +147,46 @@ fn late(facts: &Facts, language: Language) -> String {
             french_date(&since)
         ),
         format!("No run has succeeded since {since}."),
+    )
+}
+
+fn unknown_values(facts: &Facts, language: Language) -> String {
+    let values = facts.counted(
+        "values",
+        language,
+        [
+            "valeur inconnue des référentiels locaux attend",
+            "valeurs inconnues des référentiels locaux attendent",
+        ],
+        [
+            "value that the local referentials do not know waits",
+            "values that the local referentials do not know wait",
+        ],
+    );
+    let examples = examples(facts);
+    language.choose(
+        format!("{values} une décision : {examples}."),
+        format!("{values} for a decision: {examples}."),
+    )
+}
+
+fn missing_taxa(facts: &Facts, language: Language) -> String {
+    let taxa = facts.counted(
+        "values",
+        language,
+        ["taxon manque", "taxons manquent"],
+        ["taxon is", "taxa are"],
+    );
+    let records = facts.counted(
+        "records",
+        language,
+        ["donnée attend", "données attendent"],
+        ["record waits", "records wait"],
+    );
+    let examples = examples(facts);
+    language.choose(
+        format!("{taxa} au Taxref local ({records}) : {examples}."),
+        format!("{taxa} not in the local Taxref ({records}): {examples}."),
     )
 }
 

@@ -24,6 +24,7 @@ fn start(
             .detail("It is REPEATABLE READ or SERIALIZABLE: it would never see what the worker writes.")
             .hint("Call it in a READ COMMITTED transaction, or outside one."));
     }
+    run::require_same_version()?;
     let ready = run::readiness(source_id)?;
     if ready
         .xmins

@@ -10,14 +10,48 @@ use crate::geonature::Page;
 use crate::harvest::Session;
 use crate::mapping::Layout;
 use crate::run::Counts;
-use crate::source::{Format, TargetKind};
+use crate::source::{Format, Load, TargetKind};
 use crate::target::{self, Opened};
 use crate::{postgres, probe, settings};
 
 /// The target alone, when the partner gave nothing to try it with.
 pub(super) fn look(session: &Session, report: &mut Report) -> Result<(), Failure> {
-    let opened = postgres::rehearsal(|| Opened::open(session).map(|_| ()));
-    say_target(session, opened, report)
+    let opened = postgres::rehearsal(|| Ok(load_of(session, &mut Opened::open(session)?)));
+    match opened {
+        Ok(load) => {
+            say_target(session, Ok(()), report)?;
+            say_load(load, report);
+            Ok(())
+        }
+        Err(failure) => say_target(session, Err(failure), report),
+    }
+}
+
+/// Why the fast load that was asked for would not be used, if so; none when it was not asked for.
+type Chosen = Option<Result<Option<String>, Failure>>;
+
+fn load_of(session: &Session, opened: &mut Opened) -> Chosen {
+    let synthese = opened.synthese()?;
+    let wanted = session.source.load == Load::Fast;
+    wanted.then(|| synthese.load().map(|why| why.map(str::to_owned)))
+}
+
+fn say_load(load: Chosen, report: &mut Report) {
+    match load {
+        None => {}
+        Some(Ok(None)) => report.say(
+            "load",
+            OK,
+            "fast: the triggers and functions of the target are ones that are known",
+        ),
+        Some(Ok(Some(why))) => report.advise(
+            "load",
+            WARNING,
+            format!("standard, not fast: {why}"),
+            "The fast load does the work of GeoNature's own triggers only; alter_source(name, load => 'standard') says that this is meant.",
+        ),
+        Some(Err(failure)) => report.failed("load", failure),
+    }
 }
 
 fn say_target(
@@ -77,19 +111,22 @@ pub(super) fn try_out(
         let mut counts = Counts::default();
         opened.target().write(pages, &mut counts)?;
         let formats = opened.synthese().map(|synthese| synthese.formats());
+        let load = load_of(session, &mut opened);
         let sample = sample_row(session)?;
         let reasons = rejections(session)?;
         Ok(Rehearsed {
             counts,
             formats,
+            load,
             sample,
             reasons,
             unknown: unknown(session)?,
         })
     });
     match rehearsed {
-        Ok(rehearsed) => {
+        Ok(mut rehearsed) => {
             say_target(session, Ok(()), report)?;
+            say_load(rehearsed.load.take(), report);
             rehearsed.say(report);
             Ok(())
         }
@@ -102,6 +139,7 @@ struct Rehearsed {
     counts: Counts,
     /// None when nothing is written in codes or labels.
     formats: Option<Vec<(&'static str, Format)>>,
+    load: Chosen,
     sample: Option<String>,
     reasons: Vec<String>,
     unknown: Vec<String>,

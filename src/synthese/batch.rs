@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pgrx::prelude::*;
 
+use super::fast::Load;
 use super::identity::{self, Claimant, Decision, Known};
 use super::lineage::{self, Placed};
 use super::rejects::{self, DeadLetter};
@@ -281,10 +282,10 @@ impl Synthese {
         let mut uuids: HashMap<[u8; 16], String> = HashMap::new();
         for mut observation in observations {
             if let Some(uuid) = observation.uuid
-                && let Some(other) = uuids.insert(uuid, observation.key.clone())
+                && let Some(other) = uuids.get(&uuid)
             {
                 letters.push(DeadLetter {
-                    rejection: identity::duplicate(&observation, &other),
+                    rejection: identity::duplicate(&observation, other),
                     sqlstate: None,
                     payload: items[observation.item],
                 });
@@ -293,7 +294,14 @@ impl Synthese {
             for id_synthese in known.lost(&observation, self.source_id) {
                 sorted.lost.insert(id_synthese, observation.item);
             }
-            match known.decide(&observation, &claimant) {
+            let decision = known.decide(&observation, &claimant);
+            // One that is rejected stands in nobody's way, whichever comes first.
+            if let Some(uuid) = observation.uuid
+                && !matches!(decision, Decision::Reject(_))
+            {
+                uuids.insert(uuid, observation.key.clone());
+            }
+            match decision {
                 Decision::Insert => sorted.new.push(observation),
                 Decision::Update {
                     id_synthese,
@@ -348,8 +356,10 @@ impl Synthese {
             &mut self.touched.borrow_mut(),
         )?;
         let new: Vec<&Observation> = sorted.new.iter().collect();
-        let (inserted, refused_new) =
-            write::insert(&self.referential, self.id_source, &new, strict)?;
+        let (inserted, refused_new) = match &self.load {
+            Load::Fast(fast) => fast.insert(&self.referential, self.id_source, &new, strict)?,
+            _ => write::insert(&self.referential, self.id_source, &new, strict)?,
+        };
         refused.extend(refused_new);
         let refused_items: HashSet<usize> = refused.iter().map(|refused| refused.item).collect();
         counts.inserted += inserted.len() as i64;

@@ -3,6 +3,7 @@
 
 mod batch;
 mod columns;
+mod fast;
 mod formats;
 mod gather;
 mod identity;
@@ -31,6 +32,7 @@ use crate::mapping::{COLUMNS, Kind};
 use crate::postgres;
 use crate::record::{Lengths, Reason, Record, Value};
 use crate::source::{MetadataMode, Source};
+use fast::Load;
 use formats::Formats;
 pub use metadata::Metadata;
 pub use metadata::ledger::Unseen;
@@ -57,6 +59,7 @@ pub struct Synthese {
     formats: Formats,
     referential: Referential,
     has_rejects: bool,
+    load: Load,
     /// Another session of the run finds out how columns are written and what is said of metadata.
     follows: bool,
     /// Other sessions write for the run.
@@ -106,16 +109,18 @@ impl Synthese {
         let priorities = identity::priorities()?;
         let former = place::former_source(&source.name)?;
         let decisions = Decisions::load(source.id)?;
-        let (referential, id_source, datasets, warnings) =
+        let (referential, id_source, datasets, warnings, load) =
             postgres::as_role(owner, search_path, || {
                 let mut referential = Referential::load()?;
                 let datasets = upkeep::dataset_rule(source)?;
                 let warnings = upkeep::learn_mapped(&mut referential, &decisions)?;
+                let load = fast::choose(source.load, &source.owner, search_path, &referential)?;
                 Ok((
                     referential,
                     place::ensure_t_source(source)?,
                     datasets,
                     warnings,
+                    load,
                 ))
             })?;
         let former = former
@@ -142,6 +147,7 @@ impl Synthese {
             formats: Formats::new(source.format, source.column_formats.clone()),
             referential,
             has_rejects: rejects::any(source.id)?,
+            load,
             follows: false,
             shared: false,
             metadata_mode: source.metadata_mode,
@@ -158,6 +164,15 @@ impl Synthese {
 
     pub fn lengths(&self) -> Lengths {
         self.referential.lengths.clone()
+    }
+
+    /// Fails when the load that was asked for is not allowed; why another one is used, if so.
+    pub fn load(&self) -> Result<Option<&str>, Failure> {
+        match &self.load {
+            Load::Standard(why) => Ok(why.as_deref()),
+            Load::Fast(_) => Ok(None),
+            Load::Forbidden(failure) => Err(failure.clone()),
+        }
     }
 
     /// How each column of nomenclature is written, as far as it has been found out.

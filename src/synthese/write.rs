@@ -90,7 +90,7 @@ fn insert_sql(referential: &Referential, columns: &[Written]) -> String {
 }
 
 /// The geometry columns of the target and what fills them from `g.geom`.
-fn geometry_columns(referential: &Referential) -> (Vec<&'static str>, Vec<String>) {
+pub fn geometry_columns(referential: &Referential) -> (Vec<&'static str>, Vec<String>) {
     let postgis = &referential.postgis;
     let mut names = vec!["the_geom_4326", "the_geom_point"];
     let mut values = vec![
@@ -125,7 +125,7 @@ fn insert_part(
 
 impl Place {
     /// From the first three columns of a row.
-    fn read(row: &pgrx::spi::SpiHeapTupleData) -> Result<Self, Failure> {
+    pub fn read(row: &pgrx::spi::SpiHeapTupleData) -> Result<Self, Failure> {
         Ok(Place {
             id_synthese: i64::from(row.get::<i32>(1)?.unwrap_or_default()),
             cd_nom: row.get::<i32>(2)?,

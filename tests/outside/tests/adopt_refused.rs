@@ -294,7 +294,7 @@ fn an_operator_adopts_with_the_rights_that_it_has() {
         format!("adopt_gn2pg('gn2pg_import', '{NAME}')"),
         format!("adopt_gn2pg('gn2pg_import', '{NAME}', 'https://g.example.org', 3)"),
         format!("begin_gn2pg('{NAME}', 1)"),
-        format!("take_gn2pg_rows('{NAME}', '{{1}}', '{{NULL}}', '{{1}}')"),
+        format!("take_gn2pg_rows('{NAME}', '{{1}}', '{{NULL}}', '{{1}}', '{{NULL}}', '{{NULL}}')"),
         format!("end_gn2pg('{NAME}', '2020-01-01', NULL)"),
     ] {
         let error = error_as(&database, &other, &format!("SELECT gn_harvest.{call}"));

@@ -279,12 +279,12 @@ fn rejects_missing_taxa_and_unknown_values_wait_for_a_decision() {
     );
     assert_eq!(
         message(&database, "missing_taxa", "en"),
-        "1 taxa are not in the local Taxref (10 records wait): 999999."
+        "1 taxon is not in the local Taxref (10 records wait): 999999."
     );
     let told = message(&database, "unknown_values", "en");
     assert_eq!(
         told,
-        "1 values that the local referentials do not know wait for a decision: id_nomenclature_sex = Z'9 <b>."
+        "1 value that the local referentials do not know waits for a decision: id_nomenclature_sex = Z'9 <b>."
     );
     // A decision ends it without a run, at the next look.
     database.run("SELECT gn_harvest.map_value('cen', 'id_nomenclature_sex', E'Z''9\\n<b>', '3')");

@@ -32,6 +32,8 @@ fn two_sources(database: &Database) -> [geonature_simulator::Simulator; 2] {
     }
     run_well(database, "cen", "auto");
     run_well(database, "lpo", "auto");
+    // What the taxa that are missing raised: each test has alerts of its own.
+    database.run("DELETE FROM gn_harvest.alert");
     partners
 }
 

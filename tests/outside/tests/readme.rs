@@ -1,32 +1,18 @@
 //! The README: every SQL example runs, and what its tables list is what there is.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use geonature_simulator::Config;
 
+use crate::document::{self, part, quoted};
 use crate::gn2pg::{Gn2pg, V1_10};
 use crate::support::*;
 
 const README: &str = include_str!("../../../README.md");
 
-/// The SQL examples, in order.
-fn examples() -> Vec<&'static str> {
-    README
-        .split("```sql\n")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("```").map(|(sql, _)| sql))
-        .collect()
-}
-
 /// Words in back quotes in the part of the README under a title.
 fn quoted_in(title: &str) -> BTreeSet<&'static str> {
-    let part = README
-        .split_once(&format!("\n{title}\n"))
-        .unwrap_or_else(|| panic!("no part {title}"))
-        .1;
-    let part = part.split_once("\n#").map_or(part, |(part, _)| part);
-    part.split('`').skip(1).step_by(2).collect()
+    quoted(part(README, title))
 }
 
 fn set(database: &gn_harvest_outside::Database, sql: &str) -> BTreeSet<String> {
@@ -51,20 +37,14 @@ fn every_example_of_the_readme_runs() {
     });
     let settings = crate::adopt::settings(&other);
     Gn2pg::set_up(V1_10, &database, &settings).download();
-    for (number, example) in examples().into_iter().enumerate() {
-        let sql = example
-            .replace("https://geonature.example.org", partner.url())
-            .replace("https://geonature.lpo.example.org", other.url())
-            .replace("the-token", "jeton-export-3")
-            .replace("{collecteur}", "{admin}");
-        // By psql, a statement a transaction, as a reader would: a run needs its source committed.
-        let file = std::env::temp_dir().join(format!("{}.{number}.sql", database.name));
-        std::fs::write(&file, sql).expect("a file");
-        let path = file.display().to_string();
-        database
-            .cluster
-            .psql(&database.name, Path::new("."), &["-q", "-f", &path]);
-        std::fs::remove_file(&file).expect("the file");
+    let filled_in = [
+        ("https://geonature.example.org", partner.url()),
+        ("https://geonature.lpo.example.org", other.url()),
+        ("the-token", "jeton-export-3"),
+        ("{collecteur}", "{admin}"),
+    ];
+    for example in document::examples(README) {
+        document::run(&database, "postgres", &example, &filled_in);
     }
     assert_eq!(
         database.number("SELECT count(*) FROM gn_synthese.synthese"),
@@ -109,11 +89,11 @@ fn an_owner_with_the_grants_of_the_readme_harvests() {
     let database = cluster().database();
     let partner = partner(150);
     database.run("DROP ROLE IF EXISTS readme_owner; CREATE ROLE readme_owner LOGIN; SELECT gn_harvest.grant_operator('readme_owner')");
-    let grants = examples()
+    let grants = document::examples(README)
         .into_iter()
-        .find(|sql| sql.contains("GRANT USAGE ON SCHEMA gn_synthese"))
+        .find(|example| example.sql.contains("GRANT USAGE ON SCHEMA gn_synthese"))
         .expect("the grants");
-    database.run(&grants.replace("harvest_operator", "readme_owner"));
+    database.run(&grants.sql.replace("harvest_operator", "readme_owner"));
     let mut session = database.connect_as("readme_owner");
     session
         .batch_execute(&format!(
@@ -170,7 +150,8 @@ fn the_readme_lists_every_rule_and_argument_of_channels() {
         )
     };
     let rules = database.rows("SELECT * FROM gn_harvest.alert_rules()");
-    assert_eq!(rules.len(), quoted_rows("### Rules of alerts"));
+    let listed = document::quoted_rows(part(README, "### Rules of alerts"));
+    assert_eq!(rules.len(), listed.len());
     for rule in &rules {
         assert!(README.contains(&row(rule)), "{}", row(rule));
     }
@@ -186,31 +167,9 @@ fn the_readme_lists_every_rule_and_argument_of_channels() {
     }
 }
 
-/// Rows of the table under a title whose first cell is in back quotes.
-fn quoted_rows(title: &str) -> usize {
-    let part = README
-        .split_once(&format!("\n{title}\n"))
-        .expect("the part")
-        .1;
-    let part = part.split_once("\n#").map_or(part, |(part, _)| part);
-    part.lines().filter(|line| line.starts_with("| `")).count()
-}
-
 #[test]
-fn the_readme_lists_every_setting() {
+fn the_readme_lists_every_setting_of_a_source() {
     let database = cluster().database();
-    let mut session = database.connect();
-    session
-        .batch_execute("LOAD 'gn_harvest'")
-        .expect("the library");
-    let rows = gn_harvest_outside::rows(
-        &mut session,
-        "SELECT name FROM pg_settings WHERE name LIKE 'gn\\_harvest.%'",
-    );
-    let listed = quoted_in("### Settings of the server");
-    for row in rows {
-        assert!(listed.contains(text(&row, "name")), "{row:?}");
-    }
     let columns = set(
         &database,
         "SELECT unnest(proargnames) FROM pg_proc WHERE oid = 'gn_harvest.add_source'::regproc",

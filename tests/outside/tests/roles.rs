@@ -39,7 +39,7 @@ fn operator(database: &Database, name: &str) -> String {
     role
 }
 
-fn harvester(database: &Database, name: &str) -> String {
+pub fn harvester(database: &Database, name: &str) -> String {
     let role = operator(database, name);
     database.run(&TARGET_RIGHTS.replace("{role}", &role));
     role
@@ -57,7 +57,7 @@ fn refused_to(database: &Database, role: &str, sql: &str) -> String {
     }
 }
 
-fn add_as(database: &Database, role: &str, source: &str, url: &str) {
+pub fn add_as(database: &Database, role: &str, source: &str, url: &str) {
     let added =
         format!("SELECT gn_harvest.add_source('{source}', '{url}', 3, token => 'jeton-export-3')");
     assert_eq!(seen_by(database, role, &added).len(), 1);

@@ -15,7 +15,7 @@ const SHARED: &str = "writers => 3, page_size => 50, connections => 2";
 const ALONE: &str = "writers => 1, page_size => 50, connections => 2";
 
 /// Batches are small there, so that there are some for each writer.
-fn small_batches() -> &'static Cluster {
+pub fn small_batches() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
         let cluster = Cluster::temporary(&[("gn_harvest.batch_size", "100")]);
@@ -45,7 +45,7 @@ fn reasons(database: &Database) -> Vec<Row> {
 }
 
 /// How many writers have written for the last run: rows of one transaction have its number.
-fn transactions(database: &Database) -> i64 {
+pub fn transactions(database: &Database) -> i64 {
     database.number("SELECT count(DISTINCT xmin::text) FROM gn_harvest.harvested")
 }
 
@@ -171,7 +171,12 @@ fn a_uuid_that_comes_twice_is_written_once_whoever_comes_first() {
 
 #[test]
 fn a_uuid_that_another_session_brings_meanwhile_is_recognised() {
-    for (writers, name) in [(1, "alone"), (3, "shared")] {
+    for (writers, load, name) in [
+        (1, "standard", "alone"),
+        (3, "standard", "shared"),
+        (1, "fast", "alone and fast"),
+        (3, "fast", "shared and fast"),
+    ] {
         let partner = partner_of(600, 73);
         let wanted = partner.ids().into_iter().find_map(|id| {
             let uuid = partner.observation(id)?["id_perm_sinp"]
@@ -185,7 +190,7 @@ fn a_uuid_that_another_session_brings_meanwhile_is_recognised() {
         let first = partner_of(3, 900);
         add_source(&database, "first", &first, 3, "");
         run_well(&database, "first", "full");
-        let options = format!("writers => {writers}, page_size => 50");
+        let options = format!("writers => {writers}, page_size => 50, load => '{load}'");
         add_source(&database, "cen", &partner, 3, &options);
         let mut local = database.connect();
         local
@@ -372,6 +377,12 @@ fn where_worker_slots_are_taken_fewer_writers_do() {
     database.run("SELECT gn_harvest.alter_source('cen', clear => '{writers}')");
     let row = run_well(&database, "cen", "full");
     assert!(text(&row, "warnings").contains("of 16 writers"), "{row:?}");
+    // Records are not shared: no other worker is even asked for.
+    let options = "page_size => 50, target => 'records'";
+    add_source(&database, "whole", &partner, 3, options);
+    let row = run_well(&database, "whole", "full");
+    assert_eq!(text(&row, "warnings"), "{}");
+    assert_eq!(number(&row, "inserted"), 700);
 }
 
 #[test]

@@ -95,6 +95,44 @@ fn numbers_and_dates_are_written_as_each_language_does() {
 }
 
 #[test]
+fn one_thing_that_waits_is_not_said_as_several() {
+    let one = json!({"values": 1, "records": 1, "examples": ["999999"]});
+    for (rule, language, words) in [
+        (
+            Rule::MissingTaxa,
+            Language::French,
+            "1 taxon manque au Taxref local (1 donnée attend) : 999999.",
+        ),
+        (
+            Rule::MissingTaxa,
+            Language::English,
+            "1 taxon is not in the local Taxref (1 record waits): 999999.",
+        ),
+        (
+            Rule::UnknownValues,
+            Language::French,
+            "1 valeur inconnue des référentiels locaux attend une décision : 999999.",
+        ),
+        (
+            Rule::UnknownValues,
+            Language::English,
+            "1 value that the local referentials do not know waits for a decision: 999999.",
+        ),
+    ] {
+        assert_eq!(said(rule, one.clone(), language), words);
+    }
+    let many = json!({"values": 2, "records": 0, "examples": ["a", "b"]});
+    assert_eq!(
+        said(Rule::MissingTaxa, many.clone(), Language::French),
+        "2 taxons manquent au Taxref local (0 donnée attend) : a, b."
+    );
+    assert_eq!(
+        said(Rule::MissingTaxa, many, Language::English),
+        "2 taxa are not in the local Taxref (0 records wait): a, b."
+    );
+}
+
+#[test]
 fn a_letter_of_one_and_of_many() {
     let one = [event(
         1,

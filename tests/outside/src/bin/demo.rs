@@ -66,17 +66,17 @@ fn main() {
     show(
         &database,
         "Five harvested observations",
-        "SELECT s.id_synthese, s.entity_source_pk_value AS source_key, left(s.nom_cite, 30) AS nom_cite, s.date_min, s.count_min AS min, s.count_max AS max, left(d.dataset_name, 30) AS dataset, left(st_astext(s.the_geom_4326), 30) AS geometry FROM gn_synthese.synthese s JOIN gn_meta.t_datasets d USING (id_dataset) ORDER BY s.id_synthese LIMIT 5;",
+        "SELECT s.entity_source_pk_value AS source_key, left(s.nom_cite, 30) AS nom_cite, s.date_min, s.count_min AS min, s.count_max AS max, left(d.dataset_name, 30) AS dataset, left(st_astext(s.the_geom_4326), 30) AS geometry FROM gn_synthese.synthese s JOIN gn_meta.t_datasets d USING (id_dataset) ORDER BY s.entity_source_pk_value::bigint LIMIT 5;",
     );
     show(
         &database,
         "Rejected records",
-        "SELECT source_key, reason, column_name, value, message, attempts FROM gn_harvest.rejected_record;",
+        "SELECT source_key, reason, column_name, value, message, attempts FROM gn_harvest.rejected_record ORDER BY reason;",
     );
     show(
         &database,
         "Every source at a glance",
-        "SELECT source, organism, frequency, last_import, observations, state, rejected FROM gn_harvest.source_status;",
+        "SELECT source, organism, frequency, last_import::timestamp(0), observations, state, rejected FROM gn_harvest.source_status;",
     );
 
     let written = database.number("SELECT count(*) FROM gn_synthese.synthese");
