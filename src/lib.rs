@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 mod alert;
 mod api;
+mod bootstrap;
 mod check;
 mod clock;
 mod deletion;
@@ -13,6 +14,7 @@ mod gather;
 mod handover;
 mod harvest;
 mod home;
+mod intake;
 mod launcher;
 mod plan;
 mod postgres;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use chrono::{NaiveDateTime, TimeDelta, Utc};
+use chrono::{NaiveDateTime, TimeDelta};
 use url::Url;
 
 use super::{Event, FetchError, Part, Slice, Spawn};
@@ -55,6 +55,7 @@ struct Gauge {
     /// 0: not known.
     length: AtomicU64,
     latest: Mutex<Option<Latest>>,
+    head: Mutex<FileHead>,
     finished: AtomicBool,
     ended: AtomicBool,
 }
@@ -128,6 +129,12 @@ impl<T> FileReader<T> {
         let latest = self.gauge.latest.lock();
         let latest = latest.unwrap_or_else(PoisonError::into_inner);
         latest.as_ref().map(|(_, text)| text.clone())
+    }
+
+    /// What is said of the file that is being read.
+    pub fn head(&self) -> FileHead {
+        let head = self.gauge.head.lock();
+        head.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the thread; `true` when it ended within `patience`. Unless everything was read, the client's requests end
@@ -251,8 +258,9 @@ impl<T> Reading<T> {
     fn note_head(&mut self, head: &FileHead) {
         let length = head.length.unwrap_or(0);
         self.gauge.length.store(length, Ordering::Relaxed);
-        let now = head.modified.or(head.server_date).unwrap_or_else(Utc::now);
-        self.horizon = (now + AHEAD).naive_utc();
+        self.horizon = (head.as_of() + AHEAD).naive_utc();
+        let known = self.gauge.head.lock();
+        *known.unwrap_or_else(PoisonError::into_inner) = head.clone();
     }
 
     /// It is another file: places in it are others, and what was covered before is not.

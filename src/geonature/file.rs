@@ -43,6 +43,11 @@ impl FileHead {
         Some(format!("{mark} {}", self.length.unwrap_or_default()))
     }
 
+    /// When it was written; not after the server gave it, where it does not say more.
+    pub fn as_of(&self) -> DateTime<Utc> {
+        self.modified.or(self.server_date).unwrap_or_else(Utc::now)
+    }
+
     /// Whether another answer is about the same file.
     fn is_same(&self, other: &Self) -> bool {
         let plain = |etag: &Option<String>| {
