@@ -43,6 +43,8 @@ pub struct FileToRead {
     mark: RefCell<Option<String>>,
     /// The settings of the run without the file: whoever goes on with it needs both to be the same.
     fingerprint: String,
+    /// Its address, and when it was written.
+    pub described: String,
     /// Records that the export announces.
     pub announced: Option<i64>,
     /// What of the partner's selection it holds.
@@ -118,6 +120,7 @@ pub fn prepare(
     let (most, longest) = limits();
     let items: Vec<&str> = looked.beginning.items.iter().map(String::as_str).collect();
     let whole = source.target == TargetKind::Records || keeps_dates(&looked);
+    let written = head.modified.map_or("unknown date".to_owned(), in_utc);
     let mut file = FileToRead {
         client: looked.client,
         request: FileRequest {
@@ -138,6 +141,7 @@ pub fn prepare(
         layout: looked.layout,
         mark: RefCell::new(head.mark()),
         fingerprint: source.fingerprint(mappings),
+        described: format!("{address} of {written}"),
         announced: sample.total.map(|total| total as i64),
         selection: Exports::of(source, &items).selection,
         left: None,
@@ -146,10 +150,9 @@ pub fn prepare(
         latest: RefCell::default(),
         records: Cell::default(),
     };
-    let written = head.modified.map_or("unknown date".to_owned(), in_utc);
     postgres::transaction(|| {
         file.take_up(session)?;
-        run::set_read_from(session.task.run_id, &format!("{address} of {written}"))
+        run::set_read_from(session.task.run_id, &file.described)
     })?;
     Ok(file)
 }

@@ -12,6 +12,7 @@ mod deletions;
 mod endpoint;
 mod error;
 mod exchange;
+mod exports;
 mod file;
 mod mask;
 mod page;
