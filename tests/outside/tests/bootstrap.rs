@@ -127,7 +127,7 @@ fn records_of_any_kind_begin_with_a_file_too() {
     let partner = partner(120);
     partner.tamper(partner.ids()[7], "id_synthese", Some("null"));
     let items =
-        "SELECT source_key, item::text, ST_AsText(geom) AS geom FROM gn_harvest.record ORDER BY 1";
+        "SELECT source_key, item::text, wkb::text AS geom FROM gn_harvest.record ORDER BY 1";
     for (export, name) in [
         (3, "GN2PG_metadonnees.json"),
         (2, "GN2PG_cd_nomenclature.csv"),
@@ -243,7 +243,7 @@ fn broken_off<'c>(cluster: &'c Cluster, partner: &Simulator, options: &str) -> (
     let run = start(&database, "cen", "auto");
     database.wait_until(
         60,
-        "SELECT done > 250 AND total = 600 AND percent > 40 AND phase ~ '^reading the file: 2.0 of [0-9.]+ MB$'
+        "SELECT done > 300 AND total = 600 AND percent > 50 AND phase ~ '^reading the file: 2.0 MB of [0-9.]+ MB$'
          FROM gn_harvest.run_progress",
     );
     (database, run)
@@ -368,8 +368,6 @@ fn a_file_that_is_replaced_in_the_middle_is_read_from_its_beginning() {
         assert!(number(&row, "fetched") > 601 && number(&row, "unchanged") > 100);
         assert_eq!(number(&row, "updated"), 100, "{row:?}");
         assert_complete(&database, "cen", &partner);
-        let expected = by_the_api(small_batches(), &partner, 3, "");
-        assert_same(&database, &expected);
     }
 }
 
@@ -719,7 +717,7 @@ fn a_check_looks_at_the_file_and_finds_one_that_nobody_named() {
         hint.contains(&format!("bootstrap_url => '{address}'")),
         "{found:?}"
     );
-    database.run(hint);
+    database.run(hint.split_once(';').expect("a call").0);
     let looked = database.row(check);
     assert_eq!(text(&looked, "status"), "ok");
     for part in [
