@@ -5,6 +5,7 @@ use geonature_simulator::{Fault, Route, Rule, SeenRequest, Simulator};
 use gn_harvest_outside::{Cluster, Database, Row};
 use serde_json::json;
 
+use crate::any_export::AnyExport;
 use crate::resume::kill;
 use crate::support::*;
 use crate::writers::{small_batches, transactions};
@@ -748,5 +749,84 @@ fn a_check_looks_at_the_file_and_finds_one_that_nobody_named() {
         other.rows(check),
         [],
         "a token does not tell the label of the export"
+    );
+}
+
+/// A server of one file of `count` records, each of some 5 000 bytes, made while it is sent.
+fn large_file(count: usize) -> (String, u64) {
+    use std::io::{BufWriter, Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/large.json", listener.local_addr().expect("it"));
+    let filler = "x".repeat(5000);
+    // The same keys come again and again: most records are there already, and the test is short.
+    let record = move |n: usize| {
+        format!(
+            "{{\"id\": {:06}, \"filler\": \"{filler}\"}}",
+            100_000 + n % 2000
+        )
+    };
+    let length = (count * (record(0).len() + 1) + 1) as u64;
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let record = record.clone();
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut stream = stream?;
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request)?;
+                let mut out = BufWriter::with_capacity(1 << 20, stream);
+                write!(
+                    out,
+                    "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nETag: \"large\"\r\nLast-Modified: Mon, 23 Nov 2026 02:00:00 GMT\r\nConnection: close\r\n\r\n"
+                )?;
+                for n in 0..count {
+                    out.write_all(if n == 0 { b"[" } else { b"," })?;
+                    out.write_all(record(n).as_bytes())?;
+                }
+                out.write_all(b"]")?;
+                out.flush()
+            });
+        }
+    });
+    (url, length)
+}
+
+/// What only a process has in memory, in MB.
+fn private_memory(pid: i64) -> i64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let private = text.lines().filter(|line| line.starts_with("Private_"));
+    let sizes = private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<i64>().ok());
+    sizes.sum::<i64>() / 1024
+}
+
+#[test]
+fn memory_does_not_grow_with_the_file() {
+    let (url, length) = large_file(60_000);
+    assert!(length > 300_000_000);
+    let export = AnyExport::start("id", &["{\"id\": 100000, \"filler\": \"x\"}"]);
+    let database = cluster().empty_database();
+    database.run(&format!(
+        "CREATE EXTENSION gn_harvest;
+         SELECT gn_harvest.add_source('cen', '{}', 1, target => 'records', bootstrap_url => '{url}')",
+        export.url
+    ));
+    let run = start(&database, "cen", "auto");
+    let (mut most, mut looks) = (0, 0);
+    let working = "SELECT pid FROM gn_harvest.run_progress WHERE done > 0";
+    while text(&history(&database, run), "status") == "running" {
+        for row in database.rows(working) {
+            most = most.max(private_memory(number(&row, "pid")));
+            looks += 1;
+        }
+    }
+    let row = ended(&database, run);
+    assert_eq!(text(&row, "status"), "succeeded", "{row:?}");
+    assert_eq!(
+        (number(&row, "fetched"), number(&row, "inserted")),
+        (60_000, 2000)
+    );
+    assert!(number(&row, "bytes") >= length as i64);
+    assert!(
+        looks > 5 && most > 0 && most < 200,
+        "{most} MB in {looks} looks"
     );
 }
