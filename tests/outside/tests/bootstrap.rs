@@ -171,7 +171,11 @@ fn what_happened_since_the_file_was_written_is_not_lost() {
         // One has a date of change that no file can know of.
         let ids = partner.ids();
         partner.tamper(ids[3], "derniere_action", Some("\"2999-01-01 00:00:00\""));
-        let head = ureq_head(&file(&partner, JSON));
+        // Another has changed just before, by clocks of all zones.
+        partner
+            .update(ids[4], &json!({"nom_lieu": "Ici"}))
+            .expect("a change");
+        let head = ask_for_head(&file(&partner, JSON));
         assert!(head.contains("last-modified"), "{head}");
         partner
             .update_many(&ids[10..20], &json!({"nom_lieu": "Ailleurs"}))
@@ -216,7 +220,7 @@ fn what_happened_since_the_file_was_written_is_not_lost() {
 }
 
 /// What is said of the file, which is written by then.
-fn ureq_head(url: &str) -> String {
+fn ask_for_head(url: &str) -> String {
     let (address, path) = url
         .strip_prefix("http://")
         .and_then(|rest| rest.split_once('/'))
@@ -530,7 +534,7 @@ fn a_file_of_another_export_or_of_another_time_is_told() {
     // Its view has shrunk to a half since: the file is not followed in that, nothing is deleted.
     let database = cluster().database();
     add_source_with_file(&database, &partner, (3, JSON), "");
-    ureq_head(&file(&partner, JSON));
+    ask_for_head(&file(&partner, JSON));
     for _ in 0..100 {
         partner.insert(&json!({})).expect("a new one");
     }
@@ -627,7 +631,7 @@ fn a_plan_reads_the_file_and_writes_nothing() {
     let partner = partner(100);
     let database = cluster().database();
     add_source_with_file(&database, &partner, (3, JSON), "");
-    ureq_head(&file(&partner, JSON));
+    ask_for_head(&file(&partner, JSON));
     partner.insert(&json!({})).expect("a new one");
     let plan = database.rows("SELECT * FROM gn_harvest.plan('cen')");
     let read = &plan[0];
