@@ -834,3 +834,54 @@ fn memory_does_not_grow_with_the_file() {
         "{most} MB in {looks} looks"
     );
 }
+
+/// Where the API's page would be no JSON at all, one record of a file is refused, and the others are written.
+#[test]
+fn a_record_that_is_no_json_or_too_long_is_refused_and_no_other() {
+    for writers in [1, 2] {
+        let partner = partner(600);
+        let database = small_records().database();
+        let ids = partner.ids();
+        partner.tamper(ids[200], "nom_cite", Some("tru"));
+        partner.tamper(ids[300], "nom_cite", Some("\"a\\u0000b\""));
+        partner.tamper(
+            ids[400],
+            "comment_releve",
+            Some(&format!("\"{}\"", "x".repeat(2_000_000))),
+        );
+        partner.tamper(
+            ids[500],
+            "comment_releve",
+            Some(&format!("{}{}", "[".repeat(1000), "]".repeat(1000))),
+        );
+        partner.tamper(ids[500], "nom_cite", None);
+        let options = format!("page_size => 50, writers => {writers}");
+        add_source_with_file(&database, &partner, (3, JSON), &options);
+        let row = run_well(&database, "cen", "auto");
+        assert_eq!(number(&row, "fetched"), 600);
+        let refused = database.rows(
+            "SELECT reason, left(payload::text, 60) AS payload FROM gn_harvest.rejected_record ORDER BY 2",
+        );
+        let reasons: Vec<&str> = refused.iter().map(|row| text(row, "reason")).collect();
+        assert_eq!(
+            reasons,
+            ["bad_json", "bad_json", "missing_field"],
+            "{refused:#?}"
+        );
+        assert_eq!(number(&row, "inserted"), 597, "{row:?}");
+    }
+}
+
+/// A cluster where a record, as an answer, may have 1 MB, and batches are small.
+fn small_records() -> &'static Cluster {
+    static CLUSTER: std::sync::OnceLock<Cluster> = std::sync::OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let settings = [
+            ("gn_harvest.max_body", "1MB"),
+            ("gn_harvest.batch_size", "100"),
+        ];
+        let cluster = Cluster::temporary(&settings);
+        cluster.stop_at_exit();
+        cluster
+    })
+}
