@@ -794,12 +794,15 @@ fn large_file(count: usize) -> (String, u64) {
     (url, length)
 }
 
-/// What only a process has in memory, in MB.
-fn private_memory(pid: i64) -> i64 {
+/// What a process has in memory for itself, in MB. The buffers that all share are not in it: as private pages they would
+/// be, as long as no other process has touched them.
+fn own_memory(pid: i64) -> i64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let private = text.lines().filter(|line| line.starts_with("Private_"));
-    let sizes = private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<i64>().ok());
-    sizes.sum::<i64>() / 1024
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<i64>().ok());
+    kilobytes.unwrap_or(0) / 1024
 }
 
 #[test]
@@ -818,7 +821,7 @@ fn memory_does_not_grow_with_the_file() {
     let working = "SELECT pid FROM gn_harvest.run_progress WHERE done > 0";
     while text(&history(&database, run), "status") == "running" {
         for row in database.rows(working) {
-            most = most.max(private_memory(number(&row, "pid")));
+            most = most.max(own_memory(number(&row, "pid")));
             looks += 1;
         }
     }
