@@ -2,7 +2,7 @@
 #   make demo      a whole harvest on a private cluster, shown step by step
 #   make test      format, lints, all tests; ends with "N passed, N failed"
 #   make up|down   a private cluster and two simulated partners, left running to play with
-#   make bench     what a harvest costs (SIZE=20000, REPEATS=3, ONLY=limit,changes,slow,plans); bench/README.md
+#   make bench     what a harvest costs (SIZE=20000, REPEATS=3, ONLY=limit,gn2pg,changes,records,slow,plans); bench/README.md
 #   make install   the extension into the system's PostgreSQL 15
 # As root, with Debian's mirror within reach:
 #   make deb            packages of Debian 12 (PostgreSQL 15) and Debian 13 (PostgreSQL 17), in target/deb
@@ -93,6 +93,8 @@ test: setup partner
 
 include packaging/packages.mk
 
+# GN2PG is measured beside ours, in an environment of its own.
+bench: PACKAGES += python3-venv
 bench: install
 	cargo run --quiet --release -p gn_harvest_bench
 

@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A batch is written when this has passed without news, full or not.
 const IDLE: Duration = Duration::from_secs(2);
+/// A batch is written when its records have come in this many bytes, however few they are: large ones take memory too.
+const BATCH_BYTES: u64 = 16 * 1024 * 1024;
 /// Exports without a numeric key are read again when they changed while they were read.
 const MAX_PASSES: usize = 3;
 /// Batches into which the share of a writer is cut, when it is not large.
@@ -121,6 +123,7 @@ pub fn read(
             writers: &mut writers,
             parts: Vec::new(),
             rows: 0,
+            bytes: 0,
             seen: &mut seen,
         };
         let result = writer.follow(&intake);
@@ -209,6 +212,7 @@ struct Writer<'a> {
     writers: &'a mut Option<Writers>,
     parts: Vec<Part<Parsed>>,
     rows: usize,
+    bytes: u64,
     seen: &'a mut Seen,
 }
 
@@ -236,8 +240,9 @@ impl Writer<'_> {
                         file.note_end(part.covered);
                     }
                     self.rows += part.rows;
+                    self.bytes += part.bytes;
                     self.parts.push(part);
-                    if self.rows >= self.batch_size() {
+                    if self.rows >= self.batch_size() || self.bytes >= BATCH_BYTES {
                         self.flush()?;
                     }
                 }
@@ -291,7 +296,7 @@ impl Writer<'_> {
             return Ok(());
         };
         self.parts.clear();
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         if let Some(writers) = self.writers {
             writers.settle(self.session)?;
         }
@@ -326,7 +331,7 @@ impl Writer<'_> {
             return Ok(());
         }
         let parts = std::mem::take(&mut self.parts);
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         self.seen.hidden += parts.iter().map(|part| part.hidden).sum::<u64>();
         if !self.reading.full && self.reading.means.tells() {
             self.seen
@@ -346,7 +351,7 @@ impl Writer<'_> {
             (true, true) => Compare::Keys,
             (true, false) => Compare::Texts,
         };
-        postgres::transaction(|| {
+        let written = postgres::transaction(|| {
             within_hours(&self.session.source)?;
             write(
                 &place,
@@ -355,7 +360,9 @@ impl Writer<'_> {
                 self.target,
                 Some(&self.session.traffic),
             )
-        })
+        });
+        postgres::give_memory_back();
+        written
     }
 
     /// Hands parts to a writer; gives them back when there is none.

@@ -17,10 +17,12 @@ use pgrx::prelude::*;
 use crate::error::Failure;
 
 mod board;
+mod memory;
 pub mod queue;
 mod server;
 
 pub use board::*;
+pub use memory::*;
 pub use server::*;
 
 mod raw {

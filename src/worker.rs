@@ -207,6 +207,7 @@ fn tell_progress(run_id: i64) -> Result<(), Failure> {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn gn_harvest_worker(_argument: pg_sys::Datum) {
     postgres::attach_signals();
+    postgres::keep_little_memory();
     let Some((database, task)) = Task::decode(BackgroundWorker::get_extra()) else {
         log!("gn_harvest: a worker was started without a task");
         return;

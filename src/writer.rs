@@ -70,6 +70,7 @@ impl Post {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn gn_harvest_writer(_argument: pg_sys::Datum) {
     postgres::attach_signals();
+    postgres::keep_little_memory();
     let Some((database, post)) = Post::decode(BackgroundWorker::get_extra()) else {
         log!("gn_harvest: a writer was started without a run");
         return;
@@ -182,7 +183,10 @@ impl Writer<'_> {
                         open(source, run_id, self.owner, self.search_path)
                     })?;
                 }
-                result => return result,
+                result => {
+                    postgres::give_memory_back();
+                    return result;
+                }
             }
         }
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use geonature_simulator::Statistics;
+
 use crate::harvest::{self, Harvest};
 use crate::stage::{ROWS, Stage};
 use crate::table::{Row, Table};
@@ -15,13 +17,20 @@ const LOADS: [(&str, &str, usize); 4] = [
     ("ours, fast load, 2 writers", "fast", 2),
 ];
 
-pub fn measure(stage: &Stage, asked: &Asked, table: &mut Table) {
+/// Seconds of the first loads of all observations.
+pub struct FirstLoads {
+    pub limit: f64,
+    /// Each of ours, as the table calls it.
+    pub ours: Vec<(String, f64)>,
+}
+
+pub fn measure(stage: &Stage, asked: &Asked, table: &mut Table) -> FirstLoads {
     let mut limits = Vec::new();
     let mut ours: [Vec<Harvest>; LOADS.len()] = Default::default();
     let mut limit_wal = 0.0;
     for round in 1..=asked.repeats {
         say(&format!("limit, round {round} of {}", asked.repeats));
-        let (seconds, wal) = limit(stage);
+        let (seconds, wal) = limit(stage, asked.size);
         say(&format!("  {seconds:.1} s"));
         limits.push(seconds);
         limit_wal = wal;
@@ -44,25 +53,46 @@ pub fn measure(stage: &Stage, asked: &Asked, table: &mut Table) {
                 limit_wal / 1e6
             )),
     );
+    let mut loads = FirstLoads {
+        limit,
+        ours: Vec::new(),
+    };
     for ((what, _, writers), runs) in LOADS.iter().zip(&ours) {
         // What fits into one batch is not shared.
-        if *writers > 1 && !runs.iter().all(|run| run.memory.len() > 1) {
-            add(
-                table,
-                &format!("{what} allowed, one did it all"),
-                runs,
-                limit,
-                size,
-            );
+        let shared = *writers == 1 || runs.iter().all(|run| run.memory.len() > 1);
+        let alone = if shared {
+            ""
         } else {
-            add(table, what, runs, limit, size);
-        }
+            " allowed, one did it all"
+        };
+        let what = format!("{what}{alone}");
+        add(table, &what, runs, Some(limit), size);
+        loads.ours.push((what, seconds(runs)));
+    }
+    loads
+}
+
+/// Ours with two writers, without the limit.
+pub fn measure_ours(stage: &Stage, asked: &Asked, table: &mut Table) {
+    table.section("First load, the metadata included");
+    for (what, load, writers) in LOADS.iter().filter(|(.., writers)| *writers > 1) {
+        let runs: Vec<Harvest> = (1..=asked.repeats)
+            .map(|round| {
+                say(&format!("{what}, round {round}"));
+                first_load(stage, load, *writers)
+            })
+            .collect();
+        add(table, what, &runs, None, f64::from(asked.size));
     }
 }
 
-fn add(table: &mut Table, what: &str, runs: &[Harvest], limit: f64, size: f64) {
+fn seconds(runs: &[Harvest]) -> f64 {
+    median(runs.iter().map(|run| run.seconds).collect())
+}
+
+fn add(table: &mut Table, what: &str, runs: &[Harvest], limit: Option<f64>, size: f64) {
     let times: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
-    let seconds = median(times.clone());
+    let seconds = seconds(runs);
     let Some(last) = runs.last() else { return };
     let memory: Vec<String> = last.memory.iter().map(|mb| format!("{mb:.0}")).collect();
     let slices = match last.first_and_last() {
@@ -72,25 +102,27 @@ fn add(table: &mut Table, what: &str, runs: &[Harvest], limit: f64, size: f64) {
         ),
         None => String::new(),
     };
-    table.add(
-        Row::new(what)
-            .ratio(seconds / limit)
-            .seconds(seconds)
-            .rate(size / seconds)
-            .note(format!(
-                "{}; WAL {:.0} MB; private memory of workers {} MB{slices}",
-                spread(&times),
-                last.wal / 1e6,
-                memory.join(" + ")
-            )),
-    );
-    let served = &last.served;
+    let row = match limit {
+        Some(limit) => Row::new(what).ratio(seconds / limit),
+        None => Row::new(what),
+    };
+    table.add(row.seconds(seconds).rate(size / seconds).note(format!(
+        "{}; WAL {:.0} MB; private memory of workers {} MB{slices}",
+        spread(&times),
+        last.wal / 1e6,
+        memory.join(" + ")
+    )));
+    add_source_side(table, what, &last.served, size);
+}
+
+/// What a harvest of so many observations asked of the partner.
+pub fn add_source_side(table: &mut Table, what: &str, served: &Statistics, observations: f64) {
     table.add(Row::new(format!("{what}: the source's side")).note(format!(
         "{} requests ({:.2} a thousand observations), {:.0} bytes and {:.2} rows an observation, {} at once",
         served.requests,
-        served.requests as f64 / size * 1000.0,
-        served.bytes as f64 / size,
-        served.rows as f64 / size,
+        served.requests as f64 / observations * 1000.0,
+        served.bytes as f64 / observations,
+        served.rows as f64 / observations,
         served.max_concurrent
     )));
 }
@@ -104,14 +136,14 @@ pub fn spread(times: &[f64]) -> String {
     }
 }
 
-/// Seconds and WAL of the one statement.
-fn limit(stage: &Stage) -> (f64, f64) {
+/// Seconds and WAL of the one statement, for so many of the observations.
+pub fn limit(stage: &Stage, rows: u32) -> (f64, f64) {
     let database = stage.ready();
     stage.settle(&database);
     let wal = stage.wal();
     let start = Instant::now();
     database.run(&format!(
-        "INSERT INTO gn_synthese.synthese ({0}) SELECT {0} FROM {ROWS}",
+        "INSERT INTO gn_synthese.synthese ({0}) SELECT {0} FROM {ROWS} LIMIT {rows}",
         stage.columns
     ));
     (start.elapsed().as_secs_f64(), stage.wal() - wal)

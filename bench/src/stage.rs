@@ -35,14 +35,15 @@ const READY: &str = "bench_ready";
 pub struct Stage {
     pub cluster: Cluster,
     pub partner: Simulator,
-    /// Columns of gn_synthese.synthese that an insert fills.
+    /// Columns of gn_synthese.synthese that an insert fills; empty without typed rows.
     pub columns: String,
     made: AtomicU32,
 }
 
 impl Stage {
-    pub fn set(size: u32) -> Stage {
-        say("a cluster, a partner, and one harvest to make the typed rows of");
+    /// `typed`: the observations wait as typed rows too.
+    pub fn set(size: u32, typed: bool) -> Stage {
+        say("a cluster and a partner");
         let cluster = Cluster::temporary(&SETTINGS);
         let partner = Simulator::start(Config {
             observations: size,
@@ -50,7 +51,7 @@ impl Stage {
         })
         .expect("a simulated GeoNature");
         cluster.prepare_target();
-        let columns = make_ready(&cluster, &partner);
+        let columns = make_ready(&cluster, &partner, typed);
         Stage {
             cluster,
             partner,
@@ -79,16 +80,17 @@ impl Stage {
     /// Caches are warm and no checkpoint of what went before falls into what comes.
     pub fn settle(&self, database: &Database) {
         database.run("CHECKPOINT");
-        for table in [
+        let rows = (!self.columns.is_empty()).then_some(ROWS);
+        let tables = [
             "ref_geo.l_areas",
             "taxonomie.taxref",
             "ref_nomenclatures.t_nomenclatures",
             "gn_sensitivity.t_sensitivity_rules",
-            ROWS,
             "gn_synthese.synthese",
             "gn_synthese.cor_area_synthese",
             "gn_harvest.harvested",
-        ] {
+        ];
+        for table in tables.into_iter().chain(rows) {
             database.run(&format!("SELECT count(t.*) FROM {table} t"));
         }
     }
@@ -102,17 +104,22 @@ impl Stage {
     }
 }
 
-/// Harvests once, keeps the observations as typed rows, and takes away everything but the metadata. Returns the columns
-/// of gn_synthese.synthese that an insert fills.
-fn make_ready(cluster: &Cluster, partner: &Simulator) -> String {
+/// Adds the source. `typed`: harvests once, keeps the observations as typed rows, and takes away everything but the
+/// metadata. Returns the columns of gn_synthese.synthese that an insert fills; none without typed rows.
+fn make_ready(cluster: &Cluster, partner: &Simulator, typed: bool) -> String {
     Database::existing(cluster, "postgres")
         .run(&format!("CREATE DATABASE {READY} TEMPLATE geonature"));
     let ready = Database::existing(cluster, READY);
     let token = partner.token(EXPORT).expect("a token");
     ready.run(&format!(
-        "SELECT gn_harvest.add_source('{SOURCE}', '{}', {EXPORT}, token => '{token}')",
+        "SELECT gn_harvest.add_source('{SOURCE}', '{}', {EXPORT}, token => '{token}', load => 'fast', writers => 2)",
         partner.url()
     ));
+    if !typed {
+        ready.run("VACUUM ANALYZE");
+        return String::new();
+    }
+    say("one harvest to make the typed rows of");
     let row = ready.row(&format!("SELECT * FROM gn_harvest.run('{SOURCE}', 'full')"));
     assert_eq!(row["status"].as_deref(), Some("succeeded"), "{row:#?}");
     let columns = ready.value(
@@ -124,6 +131,7 @@ fn make_ready(cluster: &Cluster, partner: &Simulator) -> String {
         format!("CREATE TABLE {ROWS} AS SELECT {columns} FROM gn_synthese.synthese ORDER BY id_synthese"),
         "TRUNCATE gn_synthese.synthese CASCADE".to_owned(),
         "TRUNCATE gn_harvest.run, gn_harvest.harvested, gn_harvest.rejected CASCADE".to_owned(),
+        format!("SELECT gn_harvest.alter_source('{SOURCE}', load => 'standard', writers => 1)"),
         "UPDATE gn_harvest.source_state SET watermark = NULL, observations = 0, last_full_at = NULL".to_owned(),
         "VACUUM ANALYZE".to_owned(),
     ] {

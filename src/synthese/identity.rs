@@ -61,8 +61,8 @@ pub struct Known {
     held_by_uuid: HashMap<[u8; 16], Held>,
     /// Rows whose UUID came under another key, with that key: no other record of the batch is that row by its own.
     claimed: HashMap<i64, String>,
-    /// Keys of dead letters that came with the UUID of another key of the source, with that one.
-    duplicates: HashMap<String, String>,
+    /// Keys of dead letters that came with the UUID of another key of the source, with the UUID.
+    duplicates: HashMap<String, [u8; 16]>,
 }
 
 /// The source, as far as identity goes.
@@ -247,13 +247,19 @@ impl Known {
 
     /// Gives the rows of records that moved to their new keys, but for those of which `duplicates` says that the UUID
     /// was that of another key before: both keys had come then, so nothing moved.
-    pub fn claim(&mut self, moved: HashMap<String, i64>, duplicates: HashMap<String, String>) {
+    pub fn claim(&mut self, moved: HashMap<String, i64>, duplicates: HashMap<String, [u8; 16]>) {
         self.claimed = moved
             .into_iter()
             .filter(|(key, _)| !duplicates.contains_key(key))
             .map(|(key, id_synthese)| (id_synthese, key))
             .collect();
         self.duplicates = duplicates;
+    }
+
+    /// Whether a record was rejected before because its UUID was that of another one, whatever key that one has now.
+    fn is_copy(&self, observation: &Observation) -> bool {
+        let uuid = self.duplicates.get(&observation.key);
+        uuid.is_some() && uuid == observation.uuid.as_ref()
     }
 
     /// The row of this source that has the UUID of an observation.
@@ -338,9 +344,10 @@ impl Known {
         let same_key = row.source_key.as_deref() == Some(observation.key.as_str());
         if !same_key
             && let Some(other) = &row.source_key
-            && (row.last_run == claimant.run_id
-                || self.duplicates.get(&observation.key) == Some(other))
+            && (row.last_run == claimant.run_id || self.is_copy(observation))
         {
+            // The other may come under a new key of its own.
+            let other = self.claimed.get(&id_synthese).unwrap_or(other);
             return Decision::Reject(Box::new(duplicate(observation, other)));
         }
         if same_key && row.last_run == claimant.run_id && are_two(row.uuid, observation.uuid) {

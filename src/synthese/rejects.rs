@@ -208,14 +208,14 @@ pub fn any(source_id: i32) -> Result<bool, Failure> {
     .unwrap_or(false))
 }
 
-/// Of some keys, those that wait because their UUID was that of another record of the source, with that one's key.
+/// Of some keys, those that wait because their UUID was that of another record of the source, with the UUID.
 pub fn duplicates<'k>(
     source_id: i32,
     keys: impl Iterator<Item = &'k String>,
-) -> Result<HashMap<String, String>, Failure> {
+) -> Result<HashMap<String, [u8; 16]>, Failure> {
     Spi::connect(|client| {
         let rows = client.select(
-            "SELECT identity, value FROM gn_harvest.rejected WHERE source_id = $1 AND identity = ANY ($2) AND reason = $3",
+            "SELECT identity, uuid FROM gn_harvest.rejected WHERE source_id = $1 AND identity = ANY ($2) AND reason = $3",
             None,
             &[
                 source_id.into(),
@@ -225,7 +225,8 @@ pub fn duplicates<'k>(
         )?;
         let mut found = HashMap::new();
         for row in rows {
-            found.extend(row.get::<String>(1)?.zip(row.get::<String>(2)?));
+            let uuid = row.get::<pgrx::Uuid>(2)?.map(|uuid| *uuid.as_bytes());
+            found.extend(row.get::<String>(1)?.zip(uuid));
         }
         Ok(found)
     })

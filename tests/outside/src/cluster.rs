@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::Database;
+use crate::{Database, directory};
 
 /// Database that test databases are copied from.
 const TEMPLATE: &str = "geonature";
@@ -338,7 +338,11 @@ impl Cluster {
             postgres.run(&format!("DROP DATABASE IF EXISTS {UNFINISHED}"));
             postgres.run(&format!("CREATE DATABASE {UNFINISHED}"));
             for what in [["-f", "target.sql"], ["-c", "CREATE EXTENSION gn_harvest"]] {
-                self.psql(UNFINISHED, &target_directory(), &["-q", what[0], what[1]]);
+                self.psql(
+                    UNFINISHED,
+                    &directory("../target"),
+                    &["-q", what[0], what[1]],
+                );
             }
             postgres.run(&format!("ALTER DATABASE {UNFINISHED} RENAME TO {TEMPLATE}"));
         }
@@ -392,10 +396,6 @@ impl Drop for Cluster {
             Cluster::down(&self.directory);
         }
     }
-}
-
-fn target_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
 }
 
 fn bin_directory() -> PathBuf {

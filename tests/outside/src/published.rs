@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::{Cluster, Database};
+use crate::{Cluster, Database, directory};
 
 impl Cluster {
     /// A fresh source database: the target's schemas, and those of the export module.
@@ -83,8 +83,4 @@ pub fn python() -> &'static Path {
         );
         PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
     })
-}
-
-fn directory(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }

@@ -5,10 +5,10 @@ use geonature_simulator::Simulator;
 use gn_harvest_outside::{Database, Row};
 use serde_json::json;
 
-use crate::gn2pg::{Gn2pg, Settings, V1_9, V1_10, Version};
 use crate::plan::plan_and_run;
 use crate::support::*;
 use crate::truth::assert_equal;
+use gn_harvest_outside::gn2pg::{Gn2pg, Settings, V1_9, V1_10, Version};
 
 /// GN2PG's own form of "LPO Isère".
 pub const NAME: &str = "lpo_isere";
@@ -20,6 +20,7 @@ pub fn settings(partner: &Simulator) -> Settings<'_> {
         export: 3,
         data_type: "synthese_with_metadata",
         query: "",
+        tuning: "max_page_length = 1000\nmax_retry = 0\nretry_delay = 0",
     }
 }
 

@@ -4,9 +4,9 @@ use geonature_simulator::Simulator;
 use gn_harvest_outside::Database;
 
 use crate::adopt::{NAME, adopt, by_token, figures, harvested_by_gn2pg};
-use crate::gn2pg::V1_10;
 use crate::people::{error_as, role};
 use crate::support::*;
+use gn_harvest_outside::gn2pg::V1_10;
 
 /// SQLSTATE, a part of the message, a part of the hint.
 fn assert_refused(database: &Database, call: &str, [sqlstate, message, hint]: [&str; 3]) {

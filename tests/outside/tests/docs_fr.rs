@@ -7,8 +7,8 @@ use gn_harvest_outside::{Database, ExportServer};
 use serde_json::json;
 
 use crate::document::{self, Example, file, project, quoted};
-use crate::gn2pg::{Gn2pg, V1_10};
 use crate::support::*;
+use gn_harvest_outside::gn2pg::{Gn2pg, V1_10};
 
 /// The steps, in order: their files below docs/fr.
 fn steps() -> Vec<String> {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::support::*;
 use crate::truth;
+use crate::writers::small_batches;
 
 const ONE: &str = "0f6d1c1e-5a51-4c7b-9d0f-3e1f6b1c0001";
 const TWO: &str = "0f6d1c1e-5a51-4c7b-9d0f-3e1f6b1c0002";
@@ -191,6 +192,61 @@ fn two_records_of_a_source_with_the_same_uuid_are_one_observation_and_one_confli
         database.number("SELECT count(*) FROM gn_harvest.uuid_conflict"),
         0
     );
+}
+
+/// A record is here, and a copy with its UUID was rejected; then the partner numbers the record anew, behind the copy and
+/// `between` others, so that the copy comes first: it takes nothing from the record, now or later.
+fn numbered_anew_behind_its_copy(database: &Database, partner: &Simulator, between: usize) {
+    let first = *partner
+        .ids()
+        .iter()
+        .find(|id| !partner.observation(**id).expect("it")["id_perm_sinp"].is_null())
+        .expect("one with a UUID");
+    let uuid = partner.observation(first).expect("it")["id_perm_sinp"].clone();
+    let copy = partner
+        .insert(&json!({"id_perm_sinp": uuid}))
+        .expect("a copy of it");
+    for _ in 0..between {
+        partner.insert(&json!({})).expect("another one");
+    }
+    let row = run_well(database, "cen", "full");
+    assert_eq!(counts(&row), [between as i64, 0, 1, 0]);
+    let anew = copy + 1000;
+    set(partner, first, json!({"id_synthese": anew}));
+    for updated in [1, 0] {
+        let row = run_well(database, "cen", "full");
+        assert_eq!(counts(&row), [0, updated, 1, 0]);
+        let conflict = database.row("SELECT * FROM gn_harvest.uuid_conflict");
+        assert_eq!(text(&conflict, "source_key"), copy.to_string());
+        assert_eq!(text(&conflict, "uuid"), uuid);
+        if between == 0 || updated == 0 {
+            assert_eq!(text(&conflict, "owner"), anew.to_string());
+        }
+        assert_ne!(here(database, anew), "");
+        assert_eq!(here(database, copy), "");
+        assert_lineage_is_whole(database);
+    }
+}
+
+#[test]
+fn a_copy_that_is_rejected_takes_nothing_from_a_record_of_its_batch_that_comes_after_it() {
+    let (database, partner) = harvested(60);
+    numbered_anew_behind_its_copy(&database, &partner, 0);
+}
+
+#[test]
+fn a_copy_that_is_rejected_takes_nothing_from_a_record_of_a_later_batch() {
+    let database = small_batches().database();
+    let partner = partner(60);
+    add_source(
+        &database,
+        "cen",
+        &partner,
+        3,
+        "connections => 1, page_size => 50",
+    );
+    run_well(&database, "cen", "full");
+    numbered_anew_behind_its_copy(&database, &partner, 150);
 }
 
 /// Two partners that hold the same 80 observations, and some of their own: 10 and 5.

@@ -24,7 +24,6 @@ mod document;
 mod equality;
 mod fast_load;
 mod faults;
-mod gn2pg;
 mod harvest;
 mod identity;
 mod losses;

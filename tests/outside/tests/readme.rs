@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use geonature_simulator::Config;
 
 use crate::document::{self, part, quoted};
-use crate::gn2pg::{Gn2pg, V1_10};
 use crate::support::*;
+use gn_harvest_outside::gn2pg::{Gn2pg, V1_10};
 
 const README: &str = include_str!("../../../README.md");
 

@@ -1,54 +1,36 @@
-//! The real GN2PG, as people install it: in a virtual environment of its own, with settings of a test's own.
+//! The real GN2PG, as people install it: in a virtual environment of its own, with settings of the caller's own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 
 use geonature_simulator::Simulator;
-use gn_harvest_outside::Database;
+
+use crate::{Database, directory};
 
 /// A version of GN2PG, with the packages that it was tried with.
 #[derive(Clone, Copy, Debug)]
 pub struct Version {
     pub name: &'static str,
-    requirements: &'static str,
     /// How its settings call the number of an export.
     export: &'static str,
 }
 
 pub const V1_9: Version = Version {
     name: "1.9",
-    requirements: include_str!("../gn2pg/1.9.txt"),
     export: "export_id",
 };
 pub const V1_10: Version = Version {
     name: "1.10",
-    requirements: include_str!("../gn2pg/1.10.txt"),
     export: "data_export_id",
 };
 
 /// GN2PG's command line program, installed from PyPI the first time that it is wanted.
 fn program(version: Version) -> PathBuf {
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gn2pg-{}", version.name));
-    let wanted = home.join("requirements.txt");
-    let program = home.join("bin/gn2pg_cli");
-    // Written last: an installation that was interrupted is done again.
-    if fs::read_to_string(&wanted).is_ok_and(|text| text == version.requirements) {
-        return program;
-    }
-    let _ = fs::remove_dir_all(&home);
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("gn2pg/{}.txt", version.name));
-    said(Command::new("python3").args(["-m", "venv"]).arg(&home));
-    said(
-        Command::new(home.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
-            .arg(&list),
-    );
-    fs::write(&wanted, version.requirements).expect("the list of packages");
-    program
+    let list = directory("gn2pg").join(format!("{}.txt", version.name));
+    let home = directory("../../target").join(format!("gn2pg-{}", version.name));
+    said(Command::new(directory("../venv")).arg(list).arg(&home));
+    home.join("bin/gn2pg_cli")
 }
 
 /// What a program says; panics with it when the program fails.
@@ -56,7 +38,7 @@ fn said(command: &mut Command) -> String {
     let output = command
         .stdin(Stdio::null())
         .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error} (make test installs python3-venv)"));
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(output.status.success(), "{command:?}: {}", text.concat());
@@ -71,6 +53,8 @@ pub struct Settings<'s> {
     pub data_type: &'s str,
     /// Further lines of its [source.query_strings].
     pub query: &'s str,
+    /// Lines of its [tuning]; what they leave out has GN2PG's own default.
+    pub tuning: &'s str,
 }
 
 /// GN2PG in a database, importing into the schema gn2pg_import.
@@ -102,7 +86,7 @@ impl<'d> Gn2pg<'d> {
              db_schema_import = \"gn2pg_import\"\n\
              [[source]]\nname = \"{}\"\nuser_name = \"moissonneur\"\nuser_password = \"moissonneur\"\nurl = \"{}\"\n\
              {} = {}\ndata_type = \"{}\"\n[source.query_strings]\norderby = \"id_synthese\"\n{}\n\
-             [tuning]\nmax_page_length = 1000\nmax_retry = 0\nretry_delay = 0\n",
+             [tuning]\n{}\n",
             self.database.cluster.port(),
             self.database.name,
             settings.name,
@@ -111,6 +95,7 @@ impl<'d> Gn2pg<'d> {
             settings.export,
             settings.data_type,
             settings.query,
+            settings.tuning,
         );
         fs::write(self.home.path().join(".gn2pg/settings.toml"), text).expect("its settings");
     }
