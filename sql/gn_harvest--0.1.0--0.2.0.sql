@@ -126,6 +126,13 @@ STRICT STABLE
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'next_tick_wrapper';
 
+CREATE  FUNCTION "normalise_file_url"(
+	"url" TEXT /* & str */
+) RETURNS TEXT /* String */
+IMMUTABLE STRICT
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'normalise_file_url_wrapper';
+
 CREATE  FUNCTION "normalise_schedule"(
 	"setting" TEXT, /* & str */
 	"given" TEXT /* & str */
@@ -187,6 +194,7 @@ CREATE  FUNCTION "start_test"(
 STRICT
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'start_test_wrapper';
+COMMENT ON FUNCTION gn_harvest.normalise_file_url(text) IS 'The address of a file in its canonical form, or an error that says what is wrong with it.';
 COMMENT ON FUNCTION gn_harvest.check_allowed_host(text) IS 'Refuses an address whose host is not among gn_harvest.allowed_hosts.';
 
 ALTER TABLE gn_harvest.source
@@ -197,7 +205,9 @@ ALTER TABLE gn_harvest.source
     ADD COLUMN reconcile_schedule text,
     ADD COLUMN schedule_jitter    interval NOT NULL DEFAULT '0',
     ADD COLUMN writers            integer,
-    ADD COLUMN load               text     NOT NULL DEFAULT 'standard';
+    ADD COLUMN load               text     NOT NULL DEFAULT 'standard',
+    ADD COLUMN bootstrap_url      text;
+COMMENT ON COLUMN gn_harvest.source.bootstrap_url IS 'Address of the file that the partner''s GeoNature writes of this export on a schedule: the first full run reads it in place of the export.';
 COMMENT ON COLUMN gn_harvest.source.schedule IS 'When it runs by itself, in plain words or as a cron expression; manual: only when someone runs it.';
 COMMENT ON COLUMN gn_harvest.source.reconcile_schedule IS 'When it is reconciled by itself, written likewise; null: only when someone does.';
 COMMENT ON COLUMN gn_harvest.source.schedule_jitter IS 'Greatest time by which its scheduled runs begin later than their schedule says, another time each tick, so that sources do not all begin at once.';
@@ -229,6 +239,7 @@ BEGIN
                   HINT = 'Give a name such as ''CEN Alpes'': accents, quotes and spaces within are welcome.';
     END IF;
     NEW.url := gn_harvest.normalise_url(NEW.url);
+    NEW.bootstrap_url := gn_harvest.normalise_file_url(NEW.bootstrap_url);
     PERFORM gn_harvest.check_range('export_id', NEW.export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('metadata_export_id', NEW.metadata_export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('deletion_export_id', NEW.deletion_export_id, 1, 2147483647);
@@ -297,6 +308,12 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Paging is the harvester''s; a token goes into add_source(token => ...) or set_credentials.';
     END IF;
+    IF NEW.bootstrap_url IS NOT NULL AND NEW.filters <> '{}' THEN
+        RAISE EXCEPTION 'bootstrap_url and filters do not go together'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'The file holds everything that the export has: no filter was applied when it was written.',
+                  HINT = 'Leave bootstrap_url out, or empty it with clear => ''{bootstrap_url}''; or do without filters: filters => ''{}''.';
+    END IF;
     SELECT c INTO refused FROM unnest(NEW.protected_columns) c
     WHERE c IS NULL OR NOT c = ANY (gn_harvest.target_columns()) LIMIT 1;
     IF FOUND THEN
@@ -358,6 +375,784 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.require_observations(gn_harvest.source) IS 'Refuses a mapping for a source whose records are kept as they come.';
+
+ALTER TABLE gn_harvest.run
+    ADD COLUMN writers   integer[],
+    ADD COLUMN read_from text;
+
+CREATE INDEX run_running_idx ON gn_harvest.run (source_id) WHERE status = 'running';
+
+CREATE INDEX run_created_idx ON gn_harvest.run (created_at);
+
+CREATE TABLE gn_harvest.plan_result (
+    run_id  bigint   NOT NULL REFERENCES gn_harvest.run ON DELETE CASCADE,
+    no      integer  NOT NULL,
+    action  text     NOT NULL,
+    object  text     NOT NULL,
+    records bigint   NOT NULL,
+    reason  text,
+    detail  text,
+    samples jsonb    NOT NULL,
+    PRIMARY KEY (run_id, no)
+);
+COMMENT ON TABLE gn_harvest.plan_result IS 'Answers of plan, one row for each thing that a run would do.';
+
+CREATE VIEW gn_harvest.standing AS
+SELECT s.id AS source_id,
+       s.name AS source,
+       s.priority,
+       s.enabled,
+       s.schedule,
+       s.reconcile_schedule,
+       extract(epoch FROM s.schedule_jitter)::double precision AS jitter,
+       s.allowed_hours,
+       st.ticks_settled_at,
+       st.reconciles_settled_at,
+       CASE WHEN broken.mode = 'reconcile' THEN 'reconcile' WHEN broken.mode IS NOT NULL THEN 'auto' END AS broken_off_mode,
+       broken.finished_at AS broken_off_at
+FROM gn_harvest.source s
+JOIN gn_harvest.source_state st ON st.source_id = s.id
+LEFT JOIN LATERAL (
+    SELECT (array_agg(r.mode ORDER BY r.id DESC))[1] AS mode,
+           (array_agg(r.status ORDER BY r.id DESC))[1] AS status,
+           (array_agg(r.finished_at ORDER BY r.id DESC))[1] AS finished_at,
+           count(*) FILTER (WHERE r.status = 'interrupted' AND r.error_sqlstate = '57P02'
+                              AND r.created_at > now() - interval '1 day') AS broken_off_in_a_row
+    FROM (SELECT * FROM gn_harvest.run h
+          WHERE h.source_id = s.id AND h.mode IN ('auto', 'full', 'incremental', 'reconcile')
+          ORDER BY h.id DESC LIMIT 4) r
+) broken ON (s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL)
+        AND broken.status = 'interrupted' AND broken.broken_off_in_a_row < 4;
+COMMENT ON VIEW gn_harvest.standing IS 'What the scheduler reads of each source.';
+COMMENT ON COLUMN gn_harvest.standing.source_id IS 'Number of the source.';
+COMMENT ON COLUMN gn_harvest.standing.source IS 'Name of the source.';
+COMMENT ON COLUMN gn_harvest.standing.priority IS 'Rank among what is due: the lower number comes first.';
+COMMENT ON COLUMN gn_harvest.standing.enabled IS 'Whether it may be run.';
+COMMENT ON COLUMN gn_harvest.standing.schedule IS 'When it runs.';
+COMMENT ON COLUMN gn_harvest.standing.reconcile_schedule IS 'When it is reconciled.';
+COMMENT ON COLUMN gn_harvest.standing.jitter IS 'Greatest time by which its runs begin later, in seconds.';
+COMMENT ON COLUMN gn_harvest.standing.allowed_hours IS 'Hours in which its runs may work.';
+COMMENT ON COLUMN gn_harvest.standing.ticks_settled_at IS 'Ticks of its schedule up to here are settled.';
+COMMENT ON COLUMN gn_harvest.standing.reconciles_settled_at IS 'The same for reconcile_schedule.';
+COMMENT ON COLUMN gn_harvest.standing.broken_off_mode IS 'Mode in which a run that broke off is taken up; null when there is none.';
+COMMENT ON COLUMN gn_harvest.standing.broken_off_at IS 'When it broke off.';
+
+CREATE FUNCTION gn_harvest.frequency(schedule text, reconcile_schedule text DEFAULT NULL) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT gn_harvest.frequency_in(schedule, reconcile_schedule, gn_harvest.in_french())
+$$;
+COMMENT ON FUNCTION gn_harvest.frequency(text, text) IS 'A schedule in words, in the language of gn_harvest.language: « Mensuelle – Jour 01 », « Weekly – Monday ».';
+
+CREATE TABLE gn_harvest.home (
+    place      jsonb       NOT NULL,
+    settled_by name        NOT NULL,
+    settled_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE UNIQUE INDEX home_is_one ON gn_harvest.home ((true));
+COMMENT ON TABLE gn_harvest.home IS 'The place where schedules of this database run: in a copy of it (a dump restored, a clone, copied files) they do not, until resume_schedules().';
+
+CREATE FUNCTION gn_harvest.is_at_home() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM gn_harvest.home)
+                -- A recovery from an archive is a copy too, even one into the files of the original.
+                THEN EXISTS (SELECT FROM gn_harvest.home h
+                             WHERE h.place = gn_harvest.place()
+                               AND NOT (gn_harvest.is_recovered() AND h.settled_at < pg_postmaster_start_time()))
+                ELSE NOT EXISTS (SELECT FROM gn_harvest.source s WHERE s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL) END
+$$;
+COMMENT ON FUNCTION gn_harvest.is_at_home() IS 'Whether this database is where its schedules were given, and no copy of it.';
+
+CREATE FUNCTION gn_harvest.schedule_obstacle() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN NOT gn_harvest.is_preloaded() THEN 'not_preloaded'
+                WHEN pg_is_in_recovery() THEN 'standby'
+                WHEN (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'gn_harvest') <> gn_harvest.library_version() THEN 'version'
+                WHEN (SELECT d.datistemplate FROM pg_database d WHERE d.datname = current_database()) THEN 'template'
+                WHEN NOT gn_harvest.is_at_home() THEN 'copy' END
+$$;
+COMMENT ON FUNCTION gn_harvest.schedule_obstacle() IS 'Why schedules of this database do not run; null when they do.';
+
+CREATE FUNCTION gn_harvest.obstacle_advice(obstacle text, french boolean, OUT detail text, OUT hint text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    library_line text := format('shared_preload_libraries = ''%s''',
+                                concat_ws(', ', CASE WHEN pg_has_role(gn_harvest.caller(), 'pg_read_all_settings', 'USAGE')
+                                                     THEN nullif(current_setting('shared_preload_libraries'), '') ELSE '...' END,
+                                          'gn_harvest'));
+BEGIN
+    SELECT a.detail, a.hint INTO detail, hint
+    FROM (VALUES
+        ('not_preloaded', false, 'The library is not in shared_preload_libraries: nothing runs by itself.',
+         format('Write %s in postgresql.conf and restart PostgreSQL; or let pg_cron call gn_harvest.run().', library_line)),
+        ('not_preloaded', true, 'La bibliothèque n''est pas dans shared_preload_libraries : rien ne se lance de soi-même.',
+         format('Écrire %s dans postgresql.conf et redémarrer PostgreSQL ; ou faire appeler gn_harvest.run() par pg_cron.', library_line)),
+        ('no_launcher', false, 'The process gn_harvest launcher is not there.',
+         'It is started again within seconds. If not, raise max_worker_processes and restart PostgreSQL; the server''s log says why.'),
+        ('no_launcher', true, 'Le processus gn_harvest launcher n''est pas là.',
+         'Il redémarre en quelques secondes. Sinon, augmenter max_worker_processes et redémarrer PostgreSQL ; le journal du serveur dit pourquoi.'),
+        ('standby', false, 'This server is a standby: the primary runs the schedules.', NULL),
+        ('standby', true, 'Ce serveur est un serveur secondaire : le primaire suit les planifications.', NULL),
+        ('version', false, format('The library is of version %s, the extension in this database is not.', gn_harvest.library_version()),
+         'ALTER EXTENSION gn_harvest UPDATE; or restart PostgreSQL if the library is the older one.'),
+        ('version', true, format('La bibliothèque est de version %s, l''extension de cette base ne l''est pas.', gn_harvest.library_version()),
+         'ALTER EXTENSION gn_harvest UPDATE; ou redémarrer PostgreSQL si la bibliothèque est la plus ancienne.'),
+        ('template', false, 'This database is a template.', 'ALTER DATABASE ... IS_TEMPLATE false lets it run.'),
+        ('template', true, 'Cette base est un modèle.', 'ALTER DATABASE ... IS_TEMPLATE false la laisse travailler.'),
+        ('copy', false, 'This database is a copy (restored, cloned, or its files copied or moved): its schedules are paused.',
+         'SELECT gn_harvest.resume_schedules(); lets them run here, if the original does not go on as well.'),
+        ('copy', true, 'Cette base est une copie (restaurée, clonée, ou ses fichiers copiés ou déplacés) : ses planifications sont en pause.',
+         'SELECT gn_harvest.resume_schedules(); les relance ici, si l''originale ne continue pas de son côté.')
+    ) a (obstacle, french, detail, hint)
+    WHERE a.obstacle = obstacle_advice.obstacle AND a.french = obstacle_advice.french;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.obstacle_advice(text, boolean) IS 'What an obstacle to schedules is and what to do, in words.';
+
+CREATE FUNCTION gn_harvest.resume_schedules() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'this server is a standby'
+            USING ERRCODE = 'read_only_sql_transaction', HINT = 'It goes on by itself once it is promoted.';
+    END IF;
+    IF NOT gn_harvest.is_at_home() THEN
+        DELETE FROM gn_harvest.home;
+        INSERT INTO gn_harvest.home (place, settled_by) VALUES (gn_harvest.place(), gn_harvest.caller());
+        -- What was missed in the meantime is not made up for.
+        UPDATE gn_harvest.source_state SET ticks_settled_at = gn_harvest.clock(), reconciles_settled_at = gn_harvest.clock();
+    END IF;
+    RETURN (SELECT count(*) FROM gn_harvest.source s
+            WHERE s.enabled AND (s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL));
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.resume_schedules() IS 'Lets the schedules run in a database that was restored, cloned or copied, from now on. Returns how many sources have one. For superusers and whom they grant it to.';
+
+CREATE FUNCTION gn_harvest.begin_schedules(before gn_harvest.source, after gn_harvest.source) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    advice record;
+BEGIN
+    IF (before.schedule, before.reconcile_schedule) IS NOT DISTINCT FROM (after.schedule, after.reconcile_schedule) THEN
+        RETURN;
+    END IF;
+    UPDATE gn_harvest.source_state st
+    SET ticks_settled_at = CASE WHEN before.schedule = after.schedule THEN st.ticks_settled_at ELSE gn_harvest.clock() END,
+        reconciles_settled_at = CASE WHEN before.reconcile_schedule = after.reconcile_schedule
+                                     THEN st.reconciles_settled_at ELSE gn_harvest.clock() END
+    WHERE st.source_id = after.id;
+    -- The first schedule says where this database is at home.
+    INSERT INTO gn_harvest.home (place, settled_by)
+    SELECT gn_harvest.place(), gn_harvest.caller()
+    WHERE NOT EXISTS (SELECT FROM gn_harvest.home)
+      AND NOT EXISTS (SELECT FROM gn_harvest.source s
+                      WHERE s.id <> after.id AND (s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL))
+      AND (after.schedule <> 'manual' OR after.reconcile_schedule IS NOT NULL)
+    ON CONFLICT DO NOTHING;
+    IF after.schedule <> 'manual' OR after.reconcile_schedule IS NOT NULL THEN
+        SELECT * INTO advice FROM gn_harvest.obstacle_advice(gn_harvest.schedule_obstacle(), gn_harvest.in_french());
+        IF advice.detail IS NOT NULL THEN
+            RAISE NOTICE '%', advice.detail USING HINT = coalesce(advice.hint, '');
+        END IF;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.begin_schedules(gn_harvest.source, gn_harvest.source) IS 'Begins the schedules of a source that have changed.';
+
+CREATE FUNCTION gn_harvest.schedule_check(source_id integer) RETURNS TABLE (status text, detail text, hint text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN NOT scheduled OR obstacle IS NULL AND s.enabled THEN 'ok' ELSE 'warning' END,
+           concat_ws(' ', gn_harvest.frequency_in(s.schedule, s.reconcile_schedule, false) || '.', coalesce(a.detail,
+               CASE WHEN NOT s.enabled THEN 'The source is paused.'
+                    WHEN scheduled THEN 'Next run: ' || to_char(gn_harvest.next_run(g.source_id, g.schedule, g.reconcile_schedule,
+                         g.jitter, g.allowed_hours, g.ticks_settled_at, g.reconciles_settled_at, g.broken_off_mode, g.broken_off_at)
+                         AT TIME ZONE gn_harvest.schedule_timezone(), 'YYYY-MM-DD HH24:MI') || ', time of '
+                         || gn_harvest.schedule_timezone() || '.' END)),
+           coalesce(a.hint, CASE WHEN NOT s.enabled THEN format('SELECT gn_harvest.resume_source(%L);', s.name)
+                                 WHEN NOT scheduled THEN format('SELECT gn_harvest.alter_source(%L, schedule => ''daily 03:00''); lets it run by itself.', s.name) END)
+    FROM gn_harvest.source s
+    JOIN gn_harvest.standing g ON g.source_id = s.id,
+         gn_harvest.schedule_obstacle() obstacle,
+         LATERAL (SELECT s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL AS scheduled) has,
+         LATERAL gn_harvest.obstacle_advice(obstacle, false) a
+    WHERE s.id = schedule_check.source_id
+$$;
+COMMENT ON FUNCTION gn_harvest.schedule_check(integer) IS 'The row about its schedule in check_source.';
+
+CREATE FUNCTION gn_harvest.scheduler_facts() RETURNS TABLE (
+    obstacle text, launcher_pid integer, last_visit timestamptz, runs integer, scheduled integer, timezone text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(gn_harvest.schedule_obstacle(), CASE WHEN launcher.pid IS NULL THEN 'no_launcher' END),
+           launcher.pid, gn_harvest.last_visit(),
+           (SELECT count(*)::integer FROM pg_stat_get_activity(NULL) a WHERE a.backend_type = 'gn_harvest run'),
+           (SELECT count(*)::integer FROM gn_harvest.source s
+            WHERE s.enabled AND (s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL)),
+           gn_harvest.schedule_timezone()
+    FROM (SELECT max(a.pid) AS pid FROM pg_stat_get_activity(NULL) a WHERE a.backend_type = 'gn_harvest launcher') launcher
+$$;
+COMMENT ON FUNCTION gn_harvest.scheduler_facts() IS 'What scheduler_status shows that not everybody may see in pg_stat_activity.';
+
+CREATE VIEW gn_harvest.scheduler_status AS
+SELECT gn_harvest.word(CASE f.obstacle WHEN 'not_preloaded' THEN 'not enabled' WHEN 'no_launcher' THEN 'not running'
+                                       WHEN 'standby' THEN 'standby' WHEN 'copy' THEN 'paused' WHEN 'version' THEN 'to be updated'
+                                       WHEN 'template' THEN 'template' ELSE 'active' END) AS state,
+       a.detail,
+       a.hint,
+       f.launcher_pid,
+       f.last_visit,
+       f.scheduled AS scheduled_sources,
+       f.runs AS runs_going_on,
+       pg_catalog.current_setting('gn_harvest.max_concurrent_runs', true)::integer AS max_concurrent_runs,
+       f.timezone
+FROM gn_harvest.scheduler_facts() f, LATERAL gn_harvest.obstacle_advice(f.obstacle, gn_harvest.in_french()) a;
+COMMENT ON VIEW gn_harvest.scheduler_status IS 'One row: whether schedules of this database run, and what to do if not. Words in the language of gn_harvest.language.';
+COMMENT ON COLUMN gn_harvest.scheduler_status.state IS 'active, not enabled, not running, standby, paused (a copy), to be updated, or template, in words.';
+COMMENT ON COLUMN gn_harvest.scheduler_status.detail IS 'Why schedules do not run; null when they do.';
+COMMENT ON COLUMN gn_harvest.scheduler_status.hint IS 'What to do about it.';
+COMMENT ON COLUMN gn_harvest.scheduler_status.launcher_pid IS 'Process of the launcher, as in pg_stat_activity.';
+COMMENT ON COLUMN gn_harvest.scheduler_status.last_visit IS 'When the scheduler looked at this database last, since the server was started.';
+COMMENT ON COLUMN gn_harvest.scheduler_status.scheduled_sources IS 'Sources of this database that have a schedule and are not paused.';
+COMMENT ON COLUMN gn_harvest.scheduler_status.runs_going_on IS 'Runs that go on in this server, whoever started them.';
+COMMENT ON COLUMN gn_harvest.scheduler_status.max_concurrent_runs IS 'Runs above which the scheduler starts no other.';
+COMMENT ON COLUMN gn_harvest.scheduler_status.timezone IS 'Time zone of schedules and allowed hours.';
+
+-- Filled at the end, where they are counted.
+ALTER TABLE gn_harvest.harvested
+    ADD COLUMN cd_nom     integer,
+    ADD COLUMN id_dataset integer;
+COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target (id_synthese of gn_synthese.synthese; id of gn_harvest.record for a source whose target is records), hashes of what was written, the runs that wrote it first and last (0: adopted from GN2PG), its taxon and dataset in gn_synthese (for the counts). A null key: its key now names another record and its own new key has not come yet.';
+
+ALTER TABLE gn_harvest.former_source
+    ALTER COLUMN id_source DROP NOT NULL,
+    ADD COLUMN target text NOT NULL DEFAULT 'synthese',
+    ADD COLUMN owner  name;
+ALTER TABLE gn_harvest.former_source ALTER COLUMN target DROP DEFAULT;
+-- The version before does not say whose they were.
+UPDATE gn_harvest.former_source SET owner = dropped_by;
+ALTER TABLE gn_harvest.former_source ALTER COLUMN owner SET NOT NULL;
+COMMENT ON TABLE gn_harvest.former_source IS 'Sources that were dropped and whose rows stayed: name and owner, and row in gn_synthese.t_sources, so that one connected again takes its rows back.';
+
+CREATE OR REPLACE FUNCTION gn_harvest.map_value(source text, "column" text, value text, local_value text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    mapped_source integer;
+BEGIN
+    IF "column" IS NULL OR value IS NULL THEN
+        RAISE EXCEPTION 'map_value needs a column and a value' USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'SELECT * FROM gn_harvest.unmapped_value; shows those that wait.';
+    END IF;
+    IF source IS NOT NULL THEN
+        PERFORM gn_harvest.require_observations(gn_harvest.managed_source(source));
+        mapped_source := (gn_harvest.managed_source(source)).id;
+    ELSIF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = gn_harvest.caller() AND rolsuper) THEN
+        RAISE EXCEPTION 'only a superuser maps a value for every source' USING ERRCODE = 'insufficient_privilege',
+            HINT = 'Name the source.';
+    END IF;
+    IF NOT "column" = ANY (gn_harvest.mappable_columns()) THEN
+        RAISE EXCEPTION 'values of column "%" can not be mapped', "column" USING ERRCODE = 'invalid_parameter_value',
+            HINT = format('Columns with a referential: %s.', array_to_string(gn_harvest.mappable_columns(), ', '));
+    END IF;
+    PERFORM gn_harvest.check_local_value("column", map_value.local_value);
+    INSERT INTO gn_harvest.value_mapping AS m (source_id, column_name, source_value, local_value, set_by)
+    VALUES (mapped_source, "column", value, map_value.local_value, gn_harvest.caller())
+    ON CONFLICT (coalesce(source_id, 0), column_name, source_value)
+    DO UPDATE SET local_value = EXCLUDED.local_value, set_by = EXCLUDED.set_by, set_at = now();
+END
+$$;
+
+CREATE OR REPLACE FUNCTION gn_harvest.map_field(source text, "column" text, source_column text DEFAULT NULL, constant text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    mapped_source gn_harvest.source := gn_harvest.managed_source(source);
+BEGIN
+    PERFORM gn_harvest.require_observations(mapped_source);
+    IF num_nonnulls(source_column, constant) > 1 THEN
+        RAISE EXCEPTION 'give a source_column or a constant, not both' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'source_column => a column of the export, or constant => a value for every record; neither takes the decision back.';
+    END IF;
+    IF "column" IS NULL OR NOT "column" = ANY (gn_harvest.field_columns()) THEN
+        RAISE EXCEPTION 'column "%" can not be mapped', "column" USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = 'It is not a column of gn_synthese.synthese that a harvest writes.',
+            HINT = 'SELECT unnest(gn_harvest.field_columns()) lists them.';
+    END IF;
+    PERFORM gn_harvest.check_constant("column", constant);
+    DELETE FROM gn_harvest.field_mapping m WHERE m.source_id = mapped_source.id AND m.target_column = "column";
+    IF num_nonnulls(source_column, constant) = 1 THEN
+        INSERT INTO gn_harvest.field_mapping (source_id, target_column, source_column, constant, set_by)
+        VALUES (mapped_source.id, "column", map_field.source_column, map_field.constant, gn_harvest.caller());
+    END IF;
+END
+$$;
+
+CREATE TABLE gn_harvest.taxon_tally (
+    source_id    integer NOT NULL,
+    cd_nom       integer NOT NULL,
+    observations integer NOT NULL
+);
+
+CREATE INDEX taxon_tally_idx ON gn_harvest.taxon_tally (source_id, cd_nom);
+COMMENT ON TABLE gn_harvest.taxon_tally IS 'Observations of each source by taxon: the sum of the rows of a source and cd_nom.';
+
+CREATE TABLE gn_harvest.dataset_tally (
+    source_id    integer NOT NULL,
+    id_dataset   integer NOT NULL,
+    observations integer NOT NULL
+);
+
+CREATE INDEX dataset_tally_idx ON gn_harvest.dataset_tally (source_id, id_dataset);
+COMMENT ON TABLE gn_harvest.dataset_tally IS 'Observations of each source by dataset of the target: the sum of the rows of a source and id_dataset.';
+
+CREATE TABLE gn_harvest.rejected_tally (
+    source_id integer NOT NULL,
+    reason    text    NOT NULL,
+    records   integer NOT NULL
+);
+
+CREATE INDEX rejected_tally_idx ON gn_harvest.rejected_tally (source_id, reason);
+COMMENT ON TABLE gn_harvest.rejected_tally IS 'Rejected records that wait, of each source by reason: the sum of the rows of a source and reason.';
+
+CREATE TABLE gn_harvest.taxon (
+    cd_nom integer PRIMARY KEY,
+    cd_ref integer NOT NULL
+);
+COMMENT ON TABLE gn_harvest.taxon IS 'The valid name (cd_ref) of each cd_nom that was harvested, as taxonomie.taxref had it at the end of the last run that met it.';
+
+CREATE FUNCTION gn_harvest.changed_rows(operation text) RETURNS text
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE operation WHEN 'INSERT' THEN 'SELECT came.*, 1 AS n FROM came'
+                          WHEN 'DELETE' THEN 'SELECT gone.*, -1 AS n FROM gone'
+                          ELSE 'SELECT came.*, 1 AS n FROM came UNION ALL SELECT gone.*, -1 FROM gone' END
+$$;
+COMMENT ON FUNCTION gn_harvest.changed_rows(text) IS 'The query of the rows that a statement changed, for its triggers.';
+
+CREATE FUNCTION gn_harvest.tally_observations() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM gn_harvest.taxon_tally;
+        DELETE FROM gn_harvest.dataset_tally;
+        RETURN NULL;
+    END IF;
+    EXECUTE format(
+        'WITH changed AS MATERIALIZED (
+             SELECT c.source_id, c.cd_nom, c.id_dataset, sum(c.n) AS n
+             FROM (%s) c
+             WHERE c.id_synthese IS NOT NULL
+             GROUP BY c.source_id, c.cd_nom, c.id_dataset HAVING sum(c.n) <> 0),
+         by_dataset AS (
+             INSERT INTO gn_harvest.dataset_tally (source_id, id_dataset, observations)
+             SELECT c.source_id, c.id_dataset, sum(c.n) FROM changed c WHERE c.id_dataset IS NOT NULL
+             GROUP BY c.source_id, c.id_dataset HAVING sum(c.n) <> 0)
+         INSERT INTO gn_harvest.taxon_tally (source_id, cd_nom, observations)
+         SELECT c.source_id, c.cd_nom, sum(c.n) FROM changed c WHERE c.cd_nom IS NOT NULL
+         GROUP BY c.source_id, c.cd_nom HAVING sum(c.n) <> 0',
+        gn_harvest.changed_rows(TG_OP));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.tally_observations() IS 'Trigger: counts what a statement changed in the lineage.';
+
+CREATE TRIGGER tally_inserted AFTER INSERT ON gn_harvest.harvested
+    REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_observations();
+
+CREATE TRIGGER tally_updated AFTER UPDATE ON gn_harvest.harvested
+    REFERENCING OLD TABLE AS gone NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_observations();
+
+CREATE TRIGGER tally_deleted AFTER DELETE ON gn_harvest.harvested
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_observations();
+
+CREATE TRIGGER tally_truncated AFTER TRUNCATE ON gn_harvest.harvested
+    FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_observations();
+
+CREATE FUNCTION gn_harvest.tally_rejected() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM gn_harvest.rejected_tally;
+        RETURN NULL;
+    END IF;
+    EXECUTE format(
+        'INSERT INTO gn_harvest.rejected_tally (source_id, reason, records)
+         SELECT c.source_id, c.reason, sum(c.n)
+         FROM (%s) c
+         WHERE c.discarded_at IS NULL
+         GROUP BY c.source_id, c.reason
+         HAVING sum(c.n) <> 0',
+        gn_harvest.changed_rows(TG_OP));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.tally_rejected() IS 'Trigger: counts what a statement changed among the rejected records.';
+
+CREATE TRIGGER tally_inserted AFTER INSERT ON gn_harvest.rejected
+    REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_rejected();
+
+CREATE TRIGGER tally_updated AFTER UPDATE ON gn_harvest.rejected
+    REFERENCING OLD TABLE AS gone NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_rejected();
+
+CREATE TRIGGER tally_deleted AFTER DELETE ON gn_harvest.rejected
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_rejected();
+
+CREATE TRIGGER tally_truncated AFTER TRUNCATE ON gn_harvest.rejected
+    FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_rejected();
+
+CREATE FUNCTION gn_harvest.fold_tally(folded integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    tally record;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock('gn_harvest.taxon_tally'::regclass::oid::integer, folded) THEN
+        RETURN;
+    END IF;
+    FOR tally IN
+        SELECT * FROM (VALUES ('taxon_tally', 'cd_nom', 'observations'), ('dataset_tally', 'id_dataset', 'observations'),
+                              ('rejected_tally', 'reason', 'records')) t(name, counted, number)
+    LOOP
+        EXECUTE format(
+            'WITH several AS (
+                 SELECT t.%2$I, sum(t.%3$I) AS n FROM gn_harvest.%1$I t WHERE t.source_id = $1
+                 GROUP BY t.%2$I HAVING count(*) > 1 OR sum(t.%3$I) = 0),
+             removed AS (
+                 DELETE FROM gn_harvest.%1$I t USING several s WHERE t.source_id = $1 AND t.%2$I = s.%2$I)
+             INSERT INTO gn_harvest.%1$I (source_id, %2$I, %3$I)
+             SELECT $1, s.%2$I, s.n FROM several s WHERE s.n <> 0',
+            tally.name, tally.counted, tally.number)
+        USING folded;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.fold_tally(integer) IS 'Puts together what statements have added to the counts of a source, so that they stay short.';
+
+CREATE FUNCTION gn_harvest.recount() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    LOCK TABLE gn_harvest.harvested, gn_harvest.rejected IN SHARE ROW EXCLUSIVE MODE;
+    IF EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'gn_synthese' AND c.relname = 'synthese' AND c.relkind = 'r') THEN
+        UPDATE gn_harvest.harvested h SET cd_nom = s.cd_nom, id_dataset = s.id_dataset
+        FROM ONLY gn_synthese.synthese s
+        WHERE s.id_synthese = h.id_synthese
+          -- Rows of sources whose target is records are numbers of another table.
+          AND NOT h.source_id IN (SELECT r.id FROM gn_harvest.source r WHERE r.target = 'records'
+                                  UNION ALL SELECT f.source_id FROM gn_harvest.former_source f WHERE f.target = 'records')
+          AND (s.cd_nom, s.id_dataset) IS DISTINCT FROM (h.cd_nom, h.id_dataset);
+    END IF;
+    DELETE FROM gn_harvest.taxon_tally;
+    INSERT INTO gn_harvest.taxon_tally (source_id, cd_nom, observations)
+    SELECT h.source_id, h.cd_nom, count(*) FROM gn_harvest.harvested h
+    WHERE h.id_synthese IS NOT NULL AND h.cd_nom IS NOT NULL GROUP BY h.source_id, h.cd_nom;
+    DELETE FROM gn_harvest.dataset_tally;
+    INSERT INTO gn_harvest.dataset_tally (source_id, id_dataset, observations)
+    SELECT h.source_id, h.id_dataset, count(*) FROM gn_harvest.harvested h
+    WHERE h.id_synthese IS NOT NULL AND h.id_dataset IS NOT NULL GROUP BY h.source_id, h.id_dataset;
+    DELETE FROM gn_harvest.rejected_tally;
+    INSERT INTO gn_harvest.rejected_tally (source_id, reason, records)
+    SELECT r.source_id, r.reason, count(*) FROM gn_harvest.rejected r WHERE r.discarded_at IS NULL GROUP BY r.source_id, r.reason;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.recount() IS 'Counts taxa, datasets and rejected records anew from what is held, for instance after an update of Taxref in the target. For superusers; runs wait for it.';
+
+CREATE TABLE gn_harvest.record (
+    source_id  integer     NOT NULL,
+    id         bigint      NOT NULL,
+    source_key text        NOT NULL,
+    uuid       uuid,
+    item       jsonb       NOT NULL,
+    wkb        bytea,
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (source_id, id)
+);
+
+CREATE SEQUENCE gn_harvest.record_id_seq OWNED BY gn_harvest.record.id;
+COMMENT ON SEQUENCE gn_harvest.record_id_seq IS 'Numbers of records.';
+COMMENT ON TABLE gn_harvest.record IS 'Records of sources whose target is records, as they came: their columns as a JSON object, their geometry as WKB in longitude and latitude (EPSG:4326). Read through harvested_record and the views that create_record_view makes.';
+
+CREATE FUNCTION gn_harvest.visible_record_source(asking name) RETURNS SETOF integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT gn_harvest.visible_source(asking)
+    UNION ALL
+    SELECT f.source_id
+    FROM gn_harvest.former_source f
+    WHERE f.target = 'records' AND (gn_harvest.sees_everything(asking) OR gn_harvest.may_manage(asking, f.owner))
+$$;
+COMMENT ON FUNCTION gn_harvest.visible_record_source(name) IS 'Sources of which a role may see the records: those that it sees, and those that were dropped and would be.';
+
+CREATE VIEW gn_harvest.harvested_record WITH (security_barrier) AS
+SELECT r.id AS record_id,
+       coalesce(s.name, f.name) AS source,
+       r.source_key,
+       r.uuid,
+       r.item,
+       r.wkb,
+       r.changed_at,
+       r.source_id
+FROM gn_harvest.record r
+LEFT JOIN gn_harvest.source s ON s.id = r.source_id
+LEFT JOIN gn_harvest.former_source f ON f.source_id = r.source_id
+WHERE r.source_id IN (SELECT gn_harvest.visible_record_source(current_user));
+COMMENT ON VIEW gn_harvest.harvested_record IS 'Records of sources whose target is records, as they came. create_record_view makes a view with a column for each of theirs.';
+COMMENT ON COLUMN gn_harvest.harvested_record.record_id IS 'Number of the record here; it stays when the record changes.';
+COMMENT ON COLUMN gn_harvest.harvested_record.source IS 'Name of the source, also when it has been dropped and its records have stayed.';
+COMMENT ON COLUMN gn_harvest.harvested_record.source_key IS 'Its key at the source.';
+COMMENT ON COLUMN gn_harvest.harvested_record.uuid IS 'Its UUID, where the export has one.';
+COMMENT ON COLUMN gn_harvest.harvested_record.item IS 'Its columns, as the source gives them.';
+COMMENT ON COLUMN gn_harvest.harvested_record.wkb IS 'Its geometry in longitude and latitude, as WKB: ST_GeomFromWKB(wkb, 4326).';
+COMMENT ON COLUMN gn_harvest.harvested_record.changed_at IS 'When it was last written here.';
+COMMENT ON COLUMN gn_harvest.harvested_record.source_id IS 'Number of the source.';
+
+CREATE FUNCTION gn_harvest.record_pattern(type text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE type
+        WHEN 'boolean' THEN '^(true|false)$'
+        WHEN 'integer' THEN '^-?[0-9]{1,9}$'
+        WHEN 'bigint' THEN '^-?[0-9]{1,18}$'
+        WHEN 'numeric' THEN '^-?[0-9]{1,255}([.][0-9]{1,255})?$'
+        WHEN 'uuid' THEN '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+        ELSE '^(?!0000)([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)'
+             || '|[0-9]{4}-02-(0[1-9]|1[0-9]|2[0-8])|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'
+             || CASE type WHEN 'date' THEN '$'
+                          ELSE '([ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?'
+                               || CASE type WHEN 'timestamp without time zone' THEN ')?$'
+                                            ELSE '(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?))$' END END
+        END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_pattern(text) IS 'What a text that can be cast to a type of record_columns looks like, as a regular expression.';
+
+CREATE FUNCTION gn_harvest.record_type(kind text, value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE
+        WHEN kind = 'string' AND value LIKE '____-__-__%' THEN
+            CASE WHEN value ~ gn_harvest.record_pattern('date') THEN 'date'
+                 WHEN value ~ gn_harvest.record_pattern('timestamp without time zone') THEN 'timestamp without time zone'
+                 WHEN value ~ gn_harvest.record_pattern('timestamp with time zone') THEN 'timestamp with time zone'
+                 ELSE 'text' END
+        WHEN kind = 'string' AND value LIKE '________-____-____-____-____________' AND value ~ gn_harvest.record_pattern('uuid') THEN 'uuid'
+        WHEN kind = 'number' THEN
+            CASE WHEN value ~ gn_harvest.record_pattern('integer') THEN 'integer'
+                 WHEN value ~ gn_harvest.record_pattern('bigint') THEN 'bigint'
+                 WHEN value ~ gn_harvest.record_pattern('numeric') THEN 'numeric'
+                 ELSE 'text' END
+        WHEN kind = 'string' THEN 'text'
+        WHEN kind IN ('object', 'array') THEN 'jsonb'
+        ELSE kind END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_type(text, text) IS 'The type of a value of an item, by its kind in JSON and its text; null stays null.';
+
+CREATE FUNCTION gn_harvest.record_column_name(member text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    beginning text := member;
+BEGIN
+    IF octet_length(member) BETWEEN 1 AND 63 AND member NOT IN ('record_id', 'source_key', 'changed_at', 'geometry') THEN
+        RETURN member;
+    END IF;
+    WHILE octet_length(beginning) > 54 LOOP
+        beginning := left(beginning, -1);
+    END LOOP;
+    RETURN beginning || '_' || left(md5(member), 8);
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_column_name(text) IS 'The name of a column of create_record_view for a member of the items.';
+
+CREATE FUNCTION gn_harvest.visible_records(source text) RETURNS integer
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    found_id     integer;
+    found_target text;
+BEGIN
+    SELECT k.id, k.target INTO found_id, found_target
+    FROM (SELECT s.id, s.name, s.target, 1 AS rank, s.created_at AS since FROM gn_harvest.source s
+          UNION ALL
+          SELECT f.source_id, f.name, f.target, 2, f.dropped_at FROM gn_harvest.former_source f) k
+    WHERE k.name = source AND k.id IN (SELECT gn_harvest.visible_record_source(gn_harvest.caller()))
+    ORDER BY k.rank, k.since DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no source "%" of which role "%" may see the records', source, gn_harvest.caller()
+            USING ERRCODE = 'undefined_object', HINT = 'SELECT DISTINCT source FROM gn_harvest.harvested_record; lists those that have some.';
+    END IF;
+    IF found_target <> 'records' THEN
+        RAISE EXCEPTION 'the target of source "%" is %', source, found_target
+            USING ERRCODE = 'wrong_object_type', DETAIL = 'Its observations are in gn_synthese.synthese.',
+                  HINT = 'Add a source with the same export and target => ''records'' to have them as they come.';
+    END IF;
+    RETURN found_id;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.visible_records(text) IS 'Number of a source of which the caller may see the records, or an error.';
+
+CREATE FUNCTION gn_harvest.record_columns(source text) RETURNS TABLE ("column" text, type text, member text, records bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+DECLARE
+    concerned integer := gn_harvest.visible_records(source);
+BEGIN
+    RETURN QUERY
+        SELECT gn_harvest.record_column_name(m.key),
+               CASE WHEN m.types = '{}' THEN 'text'
+                    WHEN cardinality(m.types) = 1 THEN m.types[1]
+                    WHEN m.types <@ '{integer,bigint}' THEN 'bigint'
+                    WHEN m.types <@ '{integer,bigint,numeric}' THEN 'numeric'
+                    WHEN m.types <@ '{date,timestamp without time zone}' THEN 'timestamp without time zone'
+                    WHEN 'jsonb' = ANY (m.types) THEN 'jsonb'
+                    ELSE 'text' END,
+               m.key,
+               m.filled::bigint
+        FROM (SELECT t.key, coalesce(array_agg(t.type) FILTER (WHERE t.type <> 'null'), '{}') AS types,
+                     coalesce(sum(t.times) FILTER (WHERE t.type <> 'null'), 0) AS filled
+              FROM (SELECT v.key, gn_harvest.record_type(v.kind, v.value) AS type, count(*) AS times
+                    FROM (SELECT e.key, jsonb_typeof(e.value) AS kind,
+                                 CASE WHEN jsonb_typeof(e.value) IN ('string', 'number') THEN e.value #>> '{}' END AS value
+                          FROM gn_harvest.record r, jsonb_each(r.item) e
+                          WHERE r.source_id = concerned
+                          OFFSET 0) v -- each text is made once
+                    GROUP BY 1, 2) t
+              GROUP BY t.key) m
+        ORDER BY m.key;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_columns(text) IS 'Columns of the records of a source: the name that they have in a view of create_record_view, the type that all their values have, the member of the items, in how many records it is filled. Reads all records.';
+
+CREATE FUNCTION gn_harvest.record_view_query(source text, replaced oid) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    concerned integer := gn_harvest.visible_records(source);
+    members   integer;
+    postgis   text := (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'postgis');
+    listed    text;
+BEGIN
+    -- In the order that the view has, what is new at its end: so it can be replaced. What no record has any more stays.
+    WITH item AS (
+        SELECT c."column" AS name, c.type, c.member FROM gn_harvest.record_columns(source) c),
+    existing AS (
+        SELECT a.attname::text AS name, a.attnum, format_type(a.atttypid, a.atttypmod) AS type
+        FROM pg_attribute a WHERE a.attrelid = replaced AND a.attnum > 0 AND NOT a.attisdropped),
+    wanted AS (
+        SELECT 1 AS rank, 'record_id' AS name, 'r.record_id' AS expression
+        UNION ALL SELECT 2, 'source_key', 'r.source_key'
+        UNION ALL SELECT 3, 'changed_at', 'r.changed_at'
+        UNION ALL SELECT 4, 'geometry', format('%1$s.ST_GeomFromWKB(r.wkb, 4326)::%1$s.geometry(Geometry, 4326)', postgis) WHERE postgis IS NOT NULL
+        UNION ALL SELECT 5, i.name, gn_harvest.record_expression(i.member, i.type) FROM item i
+        UNION ALL SELECT 6, e.name, gn_harvest.record_expression(e.name, e.type) FROM existing e
+                  WHERE e.name NOT IN ('record_id', 'source_key', 'changed_at', 'geometry') AND e.name NOT IN (SELECT i.name FROM item i))
+    SELECT (SELECT count(*) FROM item),
+           string_agg(format('%s AS %I', w.expression, w.name), E',\n    ' ORDER BY e.attnum, w.rank, w.name)
+    INTO members, listed
+    FROM wanted w LEFT JOIN existing e USING (name);
+    IF members = 0 THEN
+        RAISE EXCEPTION 'source "%" has no record yet', source
+            USING ERRCODE = 'no_data_found', DETAIL = 'The columns of the view are those of its records.',
+                  HINT = format('SELECT * FROM gn_harvest.run(%L);', source);
+    END IF;
+    IF members > 1500 THEN
+        RAISE EXCEPTION 'the records of source "%" have % columns, a view holds fewer', source, members
+            USING ERRCODE = 'too_many_columns', HINT = 'Make a view of those that you need: SELECT item ->> ''...'' FROM gn_harvest.harvested_record.';
+    END IF;
+    RETURN format(E'SELECT\n    %s\nFROM gn_harvest.harvested_record r\nWHERE r.source_id = %s', listed, concerned);
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_view_query(text, oid) IS 'The query of a view of create_record_view; replaced: the view whose columns it has to keep.';
+
+CREATE FUNCTION gn_harvest.record_expression(member text, type text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN type = 'jsonb' THEN format('nullif(r.item -> %L, ''null''::pg_catalog.jsonb)', member)
+                WHEN type IN ('boolean', 'integer', 'bigint', 'numeric', 'uuid', 'date', 'timestamp without time zone', 'timestamp with time zone')
+                THEN format('CASE WHEN (r.item ->> %1$L) ~ %2$L THEN (r.item ->> %1$L)::%3$s END', member, gn_harvest.record_pattern(type), type)
+                ELSE format('(r.item ->> %L)', member) END
+$$;
+COMMENT ON FUNCTION gn_harvest.record_expression(text, text) IS 'A member of r.item as a value of a type, in SQL.';
+
+CREATE FUNCTION gn_harvest.replaceable_view(schema_name text, view_name text) RETURNS oid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    existing pg_class;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = schema_name) THEN
+        RAISE EXCEPTION 'schema "%" does not exist', schema_name
+            USING ERRCODE = 'invalid_schema_name', HINT = format('CREATE SCHEMA %I;', schema_name);
+    END IF;
+    IF schema_name = 'gn_harvest' THEN
+        RAISE EXCEPTION 'schema "gn_harvest" is the extension''s own'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Name another schema, of yours.';
+    END IF;
+    IF NOT has_schema_privilege(schema_name, 'CREATE') THEN
+        RAISE EXCEPTION 'role "%" may not create a view in schema "%"', current_user, schema_name
+            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT USAGE, CREATE ON SCHEMA %I TO %I;', schema_name, current_user);
+    END IF;
+    SELECT c.* INTO existing FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = schema_name AND c.relname = view_name;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    IF existing.relkind <> 'v' OR NOT EXISTS (
+        SELECT FROM pg_depend d JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+        WHERE w.ev_class = existing.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = 'gn_harvest.harvested_record'::regclass) THEN
+        RAISE EXCEPTION '%.% exists and is no view of harvested records', quote_ident(schema_name), quote_ident(view_name)
+            USING ERRCODE = 'wrong_object_type', HINT = 'Give the view another name.';
+    END IF;
+    IF NOT pg_has_role(existing.relowner, 'USAGE') THEN
+        RAISE EXCEPTION 'view %.% belongs to role "%"', quote_ident(schema_name), quote_ident(view_name), pg_get_userbyid(existing.relowner)
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Ask its owner to call it, or give the view another name.';
+    END IF;
+    RETURN existing.oid;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.replaceable_view(text, text) IS 'The view that create_record_view may replace, null when there is none, or an error.';
+
+CREATE FUNCTION gn_harvest.create_record_view(source text, view_name text) RETURNS regclass
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    parts    text[];
+    full_name text;
+BEGIN
+    BEGIN
+        parts := parse_ident(view_name);
+    EXCEPTION WHEN invalid_parameter_value THEN
+        parts := NULL;
+    END;
+    IF cardinality(parts) IS DISTINCT FROM 2 OR octet_length(parts[1]) > 63 OR octet_length(parts[2]) > 63 THEN
+        RAISE EXCEPTION 'a view is named by its schema and its name, each of 63 bytes at most'
+            USING ERRCODE = 'invalid_name', DETAIL = format('Name given: %s.', coalesce(quote_literal(view_name), 'null')),
+                  HINT = 'SELECT gn_harvest.create_record_view(''CEN Alpes'', ''public.cen_alpes''); quote a name with capitals: ''public."CEN"''.';
+    END IF;
+    full_name := format('%I.%I', parts[1], parts[2]);
+    BEGIN
+        EXECUTE format(E'CREATE OR REPLACE VIEW %s AS\n%s', full_name,
+                       gn_harvest.record_view_query(source, gn_harvest.replaceable_view(parts[1], parts[2])));
+    EXCEPTION WHEN invalid_table_definition THEN
+        RAISE EXCEPTION 'view % can not be replaced: its columns have other types now', full_name
+            USING ERRCODE = 'invalid_table_definition', DETAIL = SQLERRM,
+                  HINT = format('DROP VIEW %s; SELECT gn_harvest.create_record_view(%L, %L);', full_name, source, view_name);
+    END;
+    EXECUTE format('COMMENT ON VIEW %s IS %L', full_name, format('Records of source %s, by gn_harvest.create_record_view.', source));
+    RETURN full_name::regclass;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.create_record_view(text, text) IS 'Makes a view (schema.name, the caller''s own) of the records of a source, with a column of its type for each of theirs, and their geometry where PostGIS is. Called again, it takes up new columns. A later value that does not fit its column''s type is null there.';
 
 CREATE TABLE gn_harvest.publication (
     slug                text        PRIMARY KEY,
@@ -620,6 +1415,282 @@ AS $$
     FROM unnest(names, expressions, meanings) WITH ORDINALITY c(name, expression, meaning, n)
 $$;
 COMMENT ON FUNCTION gn_harvest.publication_view_sql(text, text, text[], text[], text[], text) IS 'The statements that make a view with its comments.';
+
+CREATE FUNCTION gn_harvest.publication_actors(links text, parent text, id text, personal boolean) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    -- Who is both a person and an organism is written in the other of the two known ways, which has room for both.
+    SELECT format('(SELECT json_agg(
+              CASE WHEN a.id_role IS NULL OR NOT %4$s THEN json_build_object(
+                       ''type_role'', ''organism'', ''uuid_actor'', o.uuid_organisme, ''email'', o.email_organisme,
+                       ''cd_nomenclature_actor_role'', n.cd_nomenclature,
+                       ''identity'', json_build_object(''organism_name'', o.nom_organisme))
+                   WHEN a.id_organism IS NULL THEN json_build_object(
+                       ''type_role'', ''role'', ''uuid_actor'', r.uuid_role, ''email'', r.email,
+                       ''cd_nomenclature_actor_role'', n.cd_nomenclature,
+                       ''identity'', json_build_object(''first_name'', r.nom_role, ''last_name'', r.prenom_role))
+                   ELSE json_build_object(
+                       ''type_role'', n.cd_nomenclature, ''uuid_organism'', o.uuid_organisme, ''nom_organisme'', o.nom_organisme,
+                       ''uuid_role'', r.uuid_role, ''nom_role'', r.nom_role, ''prenom_role'', r.prenom_role, ''email'', r.email)
+              END ORDER BY n.cd_nomenclature, o.uuid_organisme, r.uuid_role)
+            FROM gn_meta.%1$s a
+            JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = a.id_nomenclature_actor_role
+            LEFT JOIN utilisateurs.bib_organismes o ON o.id_organisme = a.id_organism
+            LEFT JOIN utilisateurs.t_roles r ON r.id_role = a.id_role
+           WHERE a.%2$s = %3$s AND (%4$s OR a.id_organism IS NOT NULL))', links, parent, id, CASE WHEN personal THEN 'true' ELSE 'false' END)
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_actors(text, text, text, boolean) IS 'The list of actors of a framework or dataset, as an expression.';
+
+CREATE FUNCTION gn_harvest.publication_codes(links text, parent text, id text, code text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('(SELECT json_agg(n.cd_nomenclature ORDER BY n.cd_nomenclature)
+            FROM gn_meta.%s l JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = l.%s
+           WHERE l.%s = %s)', links, code, parent, id)
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_codes(text, text, text, text) IS 'A list of codes of a framework or dataset, as an expression.';
+
+CREATE FUNCTION gn_harvest.publication_dataset_member(p gn_harvest.publication) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'json_build_object(
+              ''uuid'', d.unique_dataset_id, ''name'', d.dataset_name, ''shortname'', d.dataset_shortname, ''desc'', d.dataset_desc,
+              ''keywords'', d.keywords, ''marine_domain'', d.marine_domain, ''terrestrial_domain'', d.terrestrial_domain,
+              ''active'', d.active, ''validable'', d.validable,
+              ''bbox_west'', d.bbox_west, ''bbox_east'', d.bbox_east, ''bbox_south'', d.bbox_south, ''bbox_north'', d.bbox_north,
+              ''data_type'', n1.cd_nomenclature, ''dataset_objectif'', n2.cd_nomenclature, ''collecting_method'', n3.cd_nomenclature,
+              ''data_origin'', n4.cd_nomenclature, ''source_status'', n5.cd_nomenclature, ''resource_type'', n6.cd_nomenclature,
+              ''additional_data'', d.additional_data,
+              ''territories'', ' || gn_harvest.publication_codes('cor_dataset_territory', 'id_dataset', 'd.id_dataset', 'id_nomenclature_territory') || ',
+              ''protocols'', (SELECT json_agg(json_build_object(''uuid'', k.unique_protocol_id, ''name'', k.protocol_name,
+                                  ''desc'', k.protocol_desc, ''type'', n.cd_nomenclature, ''url'', k.protocol_url) ORDER BY k.unique_protocol_id)
+                 FROM gn_meta.cor_dataset_protocol l
+                 JOIN gn_meta.sinp_datatype_protocols k ON k.id_protocol = l.id_protocol
+                 LEFT JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = k.id_nomenclature_protocol_type
+                WHERE l.id_dataset = d.id_dataset),
+              ''actors'', ' || gn_harvest.publication_actors('cor_dataset_actor', 'id_dataset', 'd.id_dataset', p.personal_data) || ')'
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_dataset_member(gn_harvest.publication) IS 'A dataset as a member of its framework, as an expression.';
+
+CREATE FUNCTION gn_harvest.publication_dataset_condition(p gn_harvest.publication) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN gn_harvest.publication_lookups(p) = '{id_dataset}' AND gn_harvest.publication_plain_filter(p, 's') IS NULL
+                THEN gn_harvest.publication_filter(p, 'd')
+                ELSE 'EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_dataset = d.id_dataset AND '
+                     || gn_harvest.publication_filter(p, 's') || ')' END
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_dataset_condition(gn_harvest.publication) IS 'The condition on the datasets of the metadata view; null: all.';
+
+CREATE FUNCTION gn_harvest.publication_metadata_columns(p gn_harvest.publication) RETURNS TABLE (name text, expression text, meaning text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.name, c.expression, c.meaning
+    FROM (SELECT 'f.id_acquisition_framework' AS id, 'id_acquisition_framework' AS parent,
+                 coalesce(' AND ' || gn_harvest.publication_dataset_condition(p), '') AS dataset_condition) k,
+    LATERAL (VALUES
+        ('id_acquisition_framework', k.id, 'Key of the framework here.'),
+        ('uuid', 'f.unique_acquisition_framework_id', 'UUID of the framework.'),
+        ('name', 'f.acquisition_framework_name', 'Name.'),
+        ('desc', 'f.acquisition_framework_desc', 'Description.'),
+        ('start_date', 'f.acquisition_framework_start_date', 'Beginning.'),
+        ('end_date', 'f.acquisition_framework_end_date', 'End.'),
+        ('initial_closing_date', 'f.initial_closing_date', 'When it was first closed.'),
+        ('territorial_level', 'level.cd_nomenclature', 'Code of NIVEAU_TERRITORIAL.'),
+        ('territory_desc', 'f.territory_desc', 'Territory, in words.'),
+        ('keywords', 'f.keywords', 'Keywords.'),
+        ('target_description', 'f.target_description', 'Target, in words.'),
+        ('ecologic_or_geologic_target', 'f.ecologic_or_geologic_target', 'Ecologic or geologic target.'),
+        ('financing_type', 'financing.cd_nomenclature', 'Code of TYPE_FINANCEMENT.'),
+        ('is_parent', 'f.is_parent', 'Whether it is a parent of others.'),
+        ('parent_uuid', 'parent.unique_acquisition_framework_id', 'UUID of its parent.'),
+        ('opened', 'f.opened', 'Whether it is open.'),
+        ('additional_data', 'f.additional_data', 'Further data.'),
+        ('objectives', gn_harvest.publication_codes('cor_acquisition_framework_objectif', k.parent, k.id, 'id_nomenclature_objectif'), 'Codes of CA_OBJECTIFS.'),
+        ('sinp_theme', gn_harvest.publication_codes('cor_acquisition_framework_voletsinp', k.parent, k.id, 'id_nomenclature_voletsinp'), 'Codes of VOLET_SINP.'),
+        ('territories', gn_harvest.publication_codes('cor_acquisition_framework_territory', k.parent, k.id, 'id_nomenclature_territory'), 'Codes of TERRITOIRE.'),
+        ('publications', '(SELECT json_agg(w.publication ORDER BY w.uuid, w.id) FROM (
+              SELECT b.unique_publication_id AS uuid, b.id_publication AS id, json_build_object(''uuid'', b.unique_publication_id,
+                         ''reference'', b.publication_reference, ''url'', b.publication_url) AS publication
+                FROM gn_meta.cor_acquisition_framework_publication l
+                JOIN gn_meta.sinp_datatype_publications b ON b.id_publication = l.id_publication
+               WHERE l.id_acquisition_framework = f.id_acquisition_framework
+              UNION ALL
+              SELECT NULL, b.id_bibliographic_reference, json_build_object(''reference'', b.publication_reference, ''url'', b.publication_url)
+                FROM gn_meta.t_bibliographical_references b
+               WHERE b.id_acquisition_framework = f.id_acquisition_framework) w)', 'Publications.'),
+        ('actors', gn_harvest.publication_actors('cor_acquisition_framework_actor', k.parent, k.id, p.personal_data), 'Actors, organisms and persons.'),
+        ('datasets', '(SELECT coalesce(json_agg(' || gn_harvest.publication_dataset_member(p) || ' ORDER BY d.unique_dataset_id), ''[]'')
+            FROM gn_meta.t_datasets d
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n1 ON n1.id_nomenclature = d.id_nomenclature_data_type
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n2 ON n2.id_nomenclature = d.id_nomenclature_dataset_objectif
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n3 ON n3.id_nomenclature = d.id_nomenclature_collecting_method
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n4 ON n4.id_nomenclature = d.id_nomenclature_data_origin
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n5 ON n5.id_nomenclature = d.id_nomenclature_source_status
+            LEFT JOIN ref_nomenclatures.t_nomenclatures n6 ON n6.id_nomenclature = d.id_nomenclature_resource_type
+           WHERE d.id_acquisition_framework = f.id_acquisition_framework' || k.dataset_condition || ')', 'Its datasets, with protocols, actors and territories.'),
+        ('derniere_action', 'greatest(f.meta_update_date, f.meta_create_date, m.changed_at)', 'When the framework or anything of it last changed.')
+    ) c(name, expression, meaning)
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_metadata_columns(gn_harvest.publication) IS 'Columns of the metadata view of a publication.';
+
+CREATE FUNCTION gn_harvest.publication_framework_condition(p gn_harvest.publication) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '
+WHERE f.id_acquisition_framework IN (
+    WITH RECURSIVE named(id) AS (
+        SELECT d.id_acquisition_framework FROM gn_meta.t_datasets d WHERE ' || gn_harvest.publication_dataset_condition(p) || '
+        UNION
+        SELECT above.acquisition_framework_parent_id
+        FROM named JOIN gn_meta.t_acquisition_frameworks above ON above.id_acquisition_framework = named.id
+        WHERE above.acquisition_framework_parent_id IS NOT NULL
+    )
+    SELECT named.id FROM named)'
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_framework_condition(gn_harvest.publication) IS 'The condition on the frameworks of the metadata view; null: all.';
+
+CREATE FUNCTION gn_harvest.publication_metadata_sql(p gn_harvest.publication) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_metadata', p.slug),
+        format('Metadata of the publication "%s", one row a framework. Made by gn_harvest.publish_export.', p.label),
+        array_agg(c.name ORDER BY c.ordinality), array_agg(c.expression ORDER BY c.ordinality), array_agg(c.meaning ORDER BY c.ordinality),
+        'FROM gn_meta.t_acquisition_frameworks f
+LEFT JOIN gn_meta.t_acquisition_frameworks parent ON parent.id_acquisition_framework = f.acquisition_framework_parent_id
+LEFT JOIN ref_nomenclatures.t_nomenclatures level ON level.id_nomenclature = f.id_nomenclature_territorial_level
+LEFT JOIN ref_nomenclatures.t_nomenclatures financing ON financing.id_nomenclature = f.id_nomenclature_financing_type
+LEFT JOIN gn_harvest.metadata_change m ON m.id_acquisition_framework = f.id_acquisition_framework'
+            || coalesce(gn_harvest.publication_framework_condition(p), ''))
+    FROM gn_harvest.publication_metadata_columns(p) WITH ORDINALITY c
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_metadata_sql(gn_harvest.publication) IS 'The statements that make the metadata view of a publication.';
+
+CREATE FUNCTION gn_harvest.publication_nomenclatures() RETURNS TABLE (export text, type text, target text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    VALUES ('nature_objet_geo', 'NAT_OBJ_GEO', 'geo_object_nature'), ('type_regroupement', 'TYP_GRP', 'grp_typ'),
+           ('technique_obs', 'METH_OBS', 'obs_technique'), ('statut_biologique', 'STATUT_BIO', 'bio_status'),
+           ('etat_biologique', 'ETA_BIO', 'bio_condition'), ('naturalite', 'NATURALITE', 'naturalness'),
+           ('preuve_existante', 'PREUVE_EXIST', 'exist_proof'), ('statut_validation', 'STATUT_VALID', 'valid_status'),
+           ('precision_diffusion', 'NIV_PRECIS', 'diffusion_level'), ('stade_vie', 'STADE_VIE', 'life_stage'),
+           ('sexe', 'SEXE', 'sex'), ('objet_denombrement', 'OBJ_DENBR', 'obj_count'), ('type_denombrement', 'TYP_DENBR', 'type_count'),
+           ('niveau_sensibilite', 'SENSIBILITE', 'sensitivity'), ('statut_observation', 'STATUT_OBS', 'observation_status'),
+           ('floutage_dee', 'DEE_FLOU', 'blurring'), ('statut_source', 'STATUT_SOURCE', 'source_status'),
+           ('type_info_geo', 'TYP_INF_GEO', 'info_geo_type'), ('comportement', 'OCC_COMPORTEMENT', 'behaviour'),
+           ('statut_biogeo', 'STAT_BIOGEO', 'biogeo_status'), ('methode_determination', 'METH_DETERMIN', 'determination_method')
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_nomenclatures() IS 'Columns of the observations view that are codes, their types, and the end of the name of the synthese''s column.';
+
+CREATE FUNCTION gn_harvest.publication_observation_columns(p gn_harvest.publication) RETURNS TABLE (name text, expression text, meaning text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    postgis text := (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'postgis');
+    -- 25 digits: what comes back is what was there, to the last bit.
+    precise text := format('%I.st_astext(s.the_geom_4326, 25)', postgis);
+    blurred text := format(
+        '(SELECT %I.st_astext(a.geom_4326, 25)
+            FROM gn_sensitivity.cor_sensitivity_area_type b
+            JOIN ref_geo.l_areas a ON a.id_type = b.id_area_type
+            JOIN gn_synthese.cor_area_synthese l ON l.id_area = a.id_area
+            JOIN ref_geo.bib_areas_types t ON t.id_type = a.id_type
+           WHERE b.id_nomenclature_sensitivity = s.id_nomenclature_sensitivity AND l.id_synthese = s.id_synthese
+           ORDER BY t.size_hierarchy DESC NULLS LAST, a.id_area LIMIT 1)', postgis);
+    -- Sensitive, or not known not to be.
+    hidden  text := 's.id_nomenclature_sensitivity IS DISTINCT FROM (SELECT n.id_nomenclature FROM ref_nomenclatures.t_nomenclatures n
+            JOIN ref_nomenclatures.bib_nomenclatures_types t ON t.id_type = n.id_type WHERE t.mnemonique = ''SENSIBILITE'' AND n.cd_nomenclature = ''0'')';
+BEGIN
+    RETURN QUERY
+    SELECT c.name,
+           CASE WHEN c.guard = '' THEN c.expression
+                WHEN c.guard = 'person' AND NOT p.personal_data THEN format('NULL::%s', c.type)
+                WHEN c.guard = 'place' AND p.blurred THEN format('(CASE WHEN NOT (%s) THEN %s END)::%s', hidden, c.expression, c.type)
+                ELSE format('(%s)::%s', c.expression, c.type) END,
+           c.meaning
+    FROM (VALUES
+        ('id_synthese', 's.id_synthese', 'integer', '', 'Key of the observation here.'),
+        ('id_source', 's.entity_source_pk_value', 'varchar', '', 'Key of the observation where it was entered.'),
+        ('id_perm_sinp', 's.unique_id_sinp', 'uuid', '', 'UUID of the observation.'),
+        ('id_perm_grp_sinp', 's.unique_id_sinp_grp', 'uuid', '', 'UUID of its group.'),
+        ('jdd_uuid', '(SELECT d.unique_dataset_id FROM gn_meta.t_datasets d WHERE d.id_dataset = s.id_dataset)', 'uuid', '', 'UUID of the dataset; the metadata export tells the rest.'),
+        ('date_debut', 's.date_min', 'timestamp', '', 'Beginning, with the time of day.'),
+        ('date_fin', 's.date_max', 'timestamp', '', 'End, with the time of day.'),
+        ('cd_nom', 's.cd_nom', 'integer', '', 'Taxon, by its cd_nom of Taxref.'),
+        ('nom_cite', 's.nom_cite', 'varchar', '', 'Name of the taxon as it was written.'),
+        ('version_taxref', 's.meta_v_taxref', 'varchar', '', 'Version of Taxref.'),
+        ('nombre_min', 's.count_min', 'integer', '', 'Least count.'),
+        ('nombre_max', 's.count_max', 'integer', '', 'Greatest count.'),
+        ('altitude_min', 's.altitude_min', 'integer', 'place', 'Least altitude.'),
+        ('altitude_max', 's.altitude_max', 'integer', 'place', 'Greatest altitude.'),
+        ('profondeur_min', 's.depth_min', 'integer', 'place', 'Least depth.'),
+        ('profondeur_max', 's.depth_max', 'integer', 'place', 'Greatest depth.'),
+        ('observateurs', 's.observers', 'varchar', 'person', 'Observers, by name.'),
+        ('observateurs_uuid', '(SELECT array_agg(r.uuid_role::text ORDER BY r.id_role)
+            FROM gn_synthese.cor_observer_synthese o JOIN utilisateurs.t_roles r ON r.id_role = o.id_role
+           WHERE o.id_synthese = s.id_synthese)', 'text[]', 'person', 'Observers that have an account, by UUID.'),
+        ('determinateur', 's.determiner', 'varchar', 'person', 'Who determined.'),
+        ('numerisateur', '(SELECT nullif(concat_ws('' '', u.nom_role, u.prenom_role), '''') FROM utilisateurs.t_roles u WHERE u.id_role = s.id_digitiser)', 'text', 'person', 'Who entered it.'),
+        ('validateur', 's.validator', 'varchar', 'person', 'Who validated.'),
+        ('date_validation', 's.meta_validation_date', 'timestamp', '', 'When it was validated.'),
+        ('comment_validation', 's.validation_comment', 'text', '', 'Comment of the validation.'),
+        ('numero_preuve', 's.sample_number_proof', 'text', '', 'Number of the proof.'),
+        ('preuve_numerique', 's.digital_proof', 'text', '', 'Address of the proof.'),
+        ('preuve_non_numerique', 's.non_digital_proof', 'text', '', 'Proof that is no file.'),
+        ('comment_releve', 's.comment_context', 'text', '', 'Comment of the visit.'),
+        ('comment_occurrence', 's.comment_description', 'text', '', 'Comment of the observation.'),
+        ('reference_biblio', 's.reference_biblio', 'varchar', '', 'Where it was published.'),
+        ('nom_lieu', 's.place_name', 'varchar', 'place', 'Name of the place.'),
+        ('precision', 's."precision"', 'integer', 'place', 'Precision of the geometry, in metres.'),
+        ('methode_regroupement', 's.grp_method', 'varchar', '', 'How observations were grouped.'),
+        ('code_habitat', 's.cd_hab', 'integer', '', 'Habitat, by its cd_hab of Habref.'),
+        ('donnees_additionnelles', 's.additional_data::text', 'text', '', 'Further data, JSON as text.'),
+        ('area_attachment', '(SELECT json_build_object(''area_code'', g.area_code, ''type_code'', y.type_code)
+            FROM ref_geo.l_areas g JOIN ref_geo.bib_areas_types y ON y.id_type = g.id_type
+           WHERE g.id_area = s.id_area_attachment)',
+            'json', 'place', 'Area to which it is attached for want of a geometry of its own.'),
+        ('wkt_4326', CASE WHEN p.blurred THEN format('CASE WHEN %s THEN %s ELSE %s END', hidden, blurred, precise) ELSE precise END,
+            'text', '', CASE WHEN p.blurred THEN 'Geometry, WKT in longitude and latitude; of a sensitive observation that of an area, or none.'
+                             ELSE 'Geometry, WKT in longitude and latitude, exact.' END),
+        ('derniere_action', 'coalesce(s.meta_update_date, s.meta_create_date)', 'timestamp', '', 'When it last changed here.'),
+        ('gn_harvest', format('(SELECT p.marker FROM gn_harvest.publication p WHERE p.slug = %L)', p.slug), 'text', '',
+            'Exports of metadata and of deletions, and number of the selection: collectors read everything once when it moves.')
+    ) c(name, expression, type, guard, meaning)
+    UNION ALL
+    SELECT n.export,
+           format('(SELECT jsonb_object_agg(n.id_nomenclature, n.cd_nomenclature) FROM ref_nomenclatures.t_nomenclatures n
+            JOIN ref_nomenclatures.bib_nomenclatures_types t ON t.id_type = n.id_type WHERE t.mnemonique = %L) ->> s.id_nomenclature_%s::text',
+                  n.type, n.target),
+           format('Code of %s; in the synthese id_nomenclature_%s.', n.type, n.target)
+    FROM gn_harvest.publication_nomenclatures() n;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_observation_columns(gn_harvest.publication) IS 'Columns of the observations view of a publication.';
+
+CREATE FUNCTION gn_harvest.publication_observations_sql(p gn_harvest.publication) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_observations', p.slug),
+        format('Observations of the publication "%s", one row each. Made by gn_harvest.publish_export.', p.label),
+        array_agg(c.name ORDER BY c.ordinality), array_agg(c.expression ORDER BY c.ordinality), array_agg(c.meaning ORDER BY c.ordinality),
+        'FROM gn_synthese.synthese s' || coalesce(E'\nWHERE ' || gn_harvest.publication_filter(p, 's'), ''))
+    FROM gn_harvest.publication_observation_columns(p) WITH ORDINALITY c
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_observations_sql(gn_harvest.publication) IS 'The statements that make the observations view of a publication.';
+
+CREATE FUNCTION gn_harvest.publication_deletions_sql(p gn_harvest.publication) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_deletions', p.slug),
+        format('What was deleted or left the publication "%s". Made by gn_harvest.publish_export.', p.label),
+        ARRAY['id_synthese', 'id_perm_sinp', 'derniere_action'], ARRAY['d.id_synthese', 'd.uuid', 'd.left_at'],
+        ARRAY['Key of the observation, as it was published.', 'Its UUID.', 'When it was deleted or left.'],
+        format('FROM gn_harvest.departure d
+WHERE d.slug = %L
+  AND NOT EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_synthese = d.id_synthese%s)',
+            p.slug, coalesce(E'\n  AND ' || gn_harvest.publication_filter(p, 's'), '')))
+$$;
+COMMENT ON FUNCTION gn_harvest.publication_deletions_sql(gn_harvest.publication) IS 'The statements that make the deletions view of a publication.';
 
 CREATE FUNCTION gn_harvest.selection_changed(a_slug text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1038,282 +2109,6 @@ END
 $$;
 COMMENT ON FUNCTION gn_harvest.forget_publication(text) IS 'The part of unpublish_export that takes the rights of the extension.';
 
-CREATE FUNCTION gn_harvest.publication_actors(links text, parent text, id text, personal boolean) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    -- Who is both a person and an organism is written in the other of the two known ways, which has room for both.
-    SELECT format('(SELECT json_agg(
-              CASE WHEN a.id_role IS NULL OR NOT %4$s THEN json_build_object(
-                       ''type_role'', ''organism'', ''uuid_actor'', o.uuid_organisme, ''email'', o.email_organisme,
-                       ''cd_nomenclature_actor_role'', n.cd_nomenclature,
-                       ''identity'', json_build_object(''organism_name'', o.nom_organisme))
-                   WHEN a.id_organism IS NULL THEN json_build_object(
-                       ''type_role'', ''role'', ''uuid_actor'', r.uuid_role, ''email'', r.email,
-                       ''cd_nomenclature_actor_role'', n.cd_nomenclature,
-                       ''identity'', json_build_object(''first_name'', r.nom_role, ''last_name'', r.prenom_role))
-                   ELSE json_build_object(
-                       ''type_role'', n.cd_nomenclature, ''uuid_organism'', o.uuid_organisme, ''nom_organisme'', o.nom_organisme,
-                       ''uuid_role'', r.uuid_role, ''nom_role'', r.nom_role, ''prenom_role'', r.prenom_role, ''email'', r.email)
-              END ORDER BY n.cd_nomenclature, o.uuid_organisme, r.uuid_role)
-            FROM gn_meta.%1$s a
-            JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = a.id_nomenclature_actor_role
-            LEFT JOIN utilisateurs.bib_organismes o ON o.id_organisme = a.id_organism
-            LEFT JOIN utilisateurs.t_roles r ON r.id_role = a.id_role
-           WHERE a.%2$s = %3$s AND (%4$s OR a.id_organism IS NOT NULL))', links, parent, id, CASE WHEN personal THEN 'true' ELSE 'false' END)
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_actors(text, text, text, boolean) IS 'The list of actors of a framework or dataset, as an expression.';
-
-CREATE FUNCTION gn_harvest.publication_codes(links text, parent text, id text, code text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT format('(SELECT json_agg(n.cd_nomenclature ORDER BY n.cd_nomenclature)
-            FROM gn_meta.%s l JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = l.%s
-           WHERE l.%s = %s)', links, code, parent, id)
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_codes(text, text, text, text) IS 'A list of codes of a framework or dataset, as an expression.';
-
-CREATE FUNCTION gn_harvest.publication_dataset_member(p gn_harvest.publication) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT 'json_build_object(
-              ''uuid'', d.unique_dataset_id, ''name'', d.dataset_name, ''shortname'', d.dataset_shortname, ''desc'', d.dataset_desc,
-              ''keywords'', d.keywords, ''marine_domain'', d.marine_domain, ''terrestrial_domain'', d.terrestrial_domain,
-              ''active'', d.active, ''validable'', d.validable,
-              ''bbox_west'', d.bbox_west, ''bbox_east'', d.bbox_east, ''bbox_south'', d.bbox_south, ''bbox_north'', d.bbox_north,
-              ''data_type'', n1.cd_nomenclature, ''dataset_objectif'', n2.cd_nomenclature, ''collecting_method'', n3.cd_nomenclature,
-              ''data_origin'', n4.cd_nomenclature, ''source_status'', n5.cd_nomenclature, ''resource_type'', n6.cd_nomenclature,
-              ''additional_data'', d.additional_data,
-              ''territories'', ' || gn_harvest.publication_codes('cor_dataset_territory', 'id_dataset', 'd.id_dataset', 'id_nomenclature_territory') || ',
-              ''protocols'', (SELECT json_agg(json_build_object(''uuid'', k.unique_protocol_id, ''name'', k.protocol_name,
-                                  ''desc'', k.protocol_desc, ''type'', n.cd_nomenclature, ''url'', k.protocol_url) ORDER BY k.unique_protocol_id)
-                 FROM gn_meta.cor_dataset_protocol l
-                 JOIN gn_meta.sinp_datatype_protocols k ON k.id_protocol = l.id_protocol
-                 LEFT JOIN ref_nomenclatures.t_nomenclatures n ON n.id_nomenclature = k.id_nomenclature_protocol_type
-                WHERE l.id_dataset = d.id_dataset),
-              ''actors'', ' || gn_harvest.publication_actors('cor_dataset_actor', 'id_dataset', 'd.id_dataset', p.personal_data) || ')'
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_dataset_member(gn_harvest.publication) IS 'A dataset as a member of its framework, as an expression.';
-
-CREATE FUNCTION gn_harvest.publication_dataset_condition(p gn_harvest.publication) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN gn_harvest.publication_lookups(p) = '{id_dataset}' AND gn_harvest.publication_plain_filter(p, 's') IS NULL
-                THEN gn_harvest.publication_filter(p, 'd')
-                ELSE 'EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_dataset = d.id_dataset AND '
-                     || gn_harvest.publication_filter(p, 's') || ')' END
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_dataset_condition(gn_harvest.publication) IS 'The condition on the datasets of the metadata view; null: all.';
-
-CREATE FUNCTION gn_harvest.publication_metadata_columns(p gn_harvest.publication) RETURNS TABLE (name text, expression text, meaning text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT c.name, c.expression, c.meaning
-    FROM (SELECT 'f.id_acquisition_framework' AS id, 'id_acquisition_framework' AS parent,
-                 coalesce(' AND ' || gn_harvest.publication_dataset_condition(p), '') AS dataset_condition) k,
-    LATERAL (VALUES
-        ('id_acquisition_framework', k.id, 'Key of the framework here.'),
-        ('uuid', 'f.unique_acquisition_framework_id', 'UUID of the framework.'),
-        ('name', 'f.acquisition_framework_name', 'Name.'),
-        ('desc', 'f.acquisition_framework_desc', 'Description.'),
-        ('start_date', 'f.acquisition_framework_start_date', 'Beginning.'),
-        ('end_date', 'f.acquisition_framework_end_date', 'End.'),
-        ('initial_closing_date', 'f.initial_closing_date', 'When it was first closed.'),
-        ('territorial_level', 'level.cd_nomenclature', 'Code of NIVEAU_TERRITORIAL.'),
-        ('territory_desc', 'f.territory_desc', 'Territory, in words.'),
-        ('keywords', 'f.keywords', 'Keywords.'),
-        ('target_description', 'f.target_description', 'Target, in words.'),
-        ('ecologic_or_geologic_target', 'f.ecologic_or_geologic_target', 'Ecologic or geologic target.'),
-        ('financing_type', 'financing.cd_nomenclature', 'Code of TYPE_FINANCEMENT.'),
-        ('is_parent', 'f.is_parent', 'Whether it is a parent of others.'),
-        ('parent_uuid', 'parent.unique_acquisition_framework_id', 'UUID of its parent.'),
-        ('opened', 'f.opened', 'Whether it is open.'),
-        ('additional_data', 'f.additional_data', 'Further data.'),
-        ('objectives', gn_harvest.publication_codes('cor_acquisition_framework_objectif', k.parent, k.id, 'id_nomenclature_objectif'), 'Codes of CA_OBJECTIFS.'),
-        ('sinp_theme', gn_harvest.publication_codes('cor_acquisition_framework_voletsinp', k.parent, k.id, 'id_nomenclature_voletsinp'), 'Codes of VOLET_SINP.'),
-        ('territories', gn_harvest.publication_codes('cor_acquisition_framework_territory', k.parent, k.id, 'id_nomenclature_territory'), 'Codes of TERRITOIRE.'),
-        ('publications', '(SELECT json_agg(w.publication ORDER BY w.uuid, w.id) FROM (
-              SELECT b.unique_publication_id AS uuid, b.id_publication AS id, json_build_object(''uuid'', b.unique_publication_id,
-                         ''reference'', b.publication_reference, ''url'', b.publication_url) AS publication
-                FROM gn_meta.cor_acquisition_framework_publication l
-                JOIN gn_meta.sinp_datatype_publications b ON b.id_publication = l.id_publication
-               WHERE l.id_acquisition_framework = f.id_acquisition_framework
-              UNION ALL
-              SELECT NULL, b.id_bibliographic_reference, json_build_object(''reference'', b.publication_reference, ''url'', b.publication_url)
-                FROM gn_meta.t_bibliographical_references b
-               WHERE b.id_acquisition_framework = f.id_acquisition_framework) w)', 'Publications.'),
-        ('actors', gn_harvest.publication_actors('cor_acquisition_framework_actor', k.parent, k.id, p.personal_data), 'Actors, organisms and persons.'),
-        ('datasets', '(SELECT coalesce(json_agg(' || gn_harvest.publication_dataset_member(p) || ' ORDER BY d.unique_dataset_id), ''[]'')
-            FROM gn_meta.t_datasets d
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n1 ON n1.id_nomenclature = d.id_nomenclature_data_type
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n2 ON n2.id_nomenclature = d.id_nomenclature_dataset_objectif
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n3 ON n3.id_nomenclature = d.id_nomenclature_collecting_method
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n4 ON n4.id_nomenclature = d.id_nomenclature_data_origin
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n5 ON n5.id_nomenclature = d.id_nomenclature_source_status
-            LEFT JOIN ref_nomenclatures.t_nomenclatures n6 ON n6.id_nomenclature = d.id_nomenclature_resource_type
-           WHERE d.id_acquisition_framework = f.id_acquisition_framework' || k.dataset_condition || ')', 'Its datasets, with protocols, actors and territories.'),
-        ('derniere_action', 'greatest(f.meta_update_date, f.meta_create_date, m.changed_at)', 'When the framework or anything of it last changed.')
-    ) c(name, expression, meaning)
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_metadata_columns(gn_harvest.publication) IS 'Columns of the metadata view of a publication.';
-
-CREATE FUNCTION gn_harvest.publication_framework_condition(p gn_harvest.publication) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT '
-WHERE f.id_acquisition_framework IN (
-    WITH RECURSIVE named(id) AS (
-        SELECT d.id_acquisition_framework FROM gn_meta.t_datasets d WHERE ' || gn_harvest.publication_dataset_condition(p) || '
-        UNION
-        SELECT above.acquisition_framework_parent_id
-        FROM named JOIN gn_meta.t_acquisition_frameworks above ON above.id_acquisition_framework = named.id
-        WHERE above.acquisition_framework_parent_id IS NOT NULL
-    )
-    SELECT named.id FROM named)'
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_framework_condition(gn_harvest.publication) IS 'The condition on the frameworks of the metadata view; null: all.';
-
-CREATE FUNCTION gn_harvest.publication_metadata_sql(p gn_harvest.publication) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_metadata', p.slug),
-        format('Metadata of the publication "%s", one row a framework. Made by gn_harvest.publish_export.', p.label),
-        array_agg(c.name ORDER BY c.ordinality), array_agg(c.expression ORDER BY c.ordinality), array_agg(c.meaning ORDER BY c.ordinality),
-        'FROM gn_meta.t_acquisition_frameworks f
-LEFT JOIN gn_meta.t_acquisition_frameworks parent ON parent.id_acquisition_framework = f.acquisition_framework_parent_id
-LEFT JOIN ref_nomenclatures.t_nomenclatures level ON level.id_nomenclature = f.id_nomenclature_territorial_level
-LEFT JOIN ref_nomenclatures.t_nomenclatures financing ON financing.id_nomenclature = f.id_nomenclature_financing_type
-LEFT JOIN gn_harvest.metadata_change m ON m.id_acquisition_framework = f.id_acquisition_framework'
-            || coalesce(gn_harvest.publication_framework_condition(p), ''))
-    FROM gn_harvest.publication_metadata_columns(p) WITH ORDINALITY c
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_metadata_sql(gn_harvest.publication) IS 'The statements that make the metadata view of a publication.';
-
-CREATE FUNCTION gn_harvest.publication_nomenclatures() RETURNS TABLE (export text, type text, target text)
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    VALUES ('nature_objet_geo', 'NAT_OBJ_GEO', 'geo_object_nature'), ('type_regroupement', 'TYP_GRP', 'grp_typ'),
-           ('technique_obs', 'METH_OBS', 'obs_technique'), ('statut_biologique', 'STATUT_BIO', 'bio_status'),
-           ('etat_biologique', 'ETA_BIO', 'bio_condition'), ('naturalite', 'NATURALITE', 'naturalness'),
-           ('preuve_existante', 'PREUVE_EXIST', 'exist_proof'), ('statut_validation', 'STATUT_VALID', 'valid_status'),
-           ('precision_diffusion', 'NIV_PRECIS', 'diffusion_level'), ('stade_vie', 'STADE_VIE', 'life_stage'),
-           ('sexe', 'SEXE', 'sex'), ('objet_denombrement', 'OBJ_DENBR', 'obj_count'), ('type_denombrement', 'TYP_DENBR', 'type_count'),
-           ('niveau_sensibilite', 'SENSIBILITE', 'sensitivity'), ('statut_observation', 'STATUT_OBS', 'observation_status'),
-           ('floutage_dee', 'DEE_FLOU', 'blurring'), ('statut_source', 'STATUT_SOURCE', 'source_status'),
-           ('type_info_geo', 'TYP_INF_GEO', 'info_geo_type'), ('comportement', 'OCC_COMPORTEMENT', 'behaviour'),
-           ('statut_biogeo', 'STAT_BIOGEO', 'biogeo_status'), ('methode_determination', 'METH_DETERMIN', 'determination_method')
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_nomenclatures() IS 'Columns of the observations view that are codes, their types, and the end of the name of the synthese''s column.';
-
-CREATE FUNCTION gn_harvest.publication_observation_columns(p gn_harvest.publication) RETURNS TABLE (name text, expression text, meaning text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    postgis text := (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'postgis');
-    -- 25 digits: what comes back is what was there, to the last bit.
-    precise text := format('%I.st_astext(s.the_geom_4326, 25)', postgis);
-    blurred text := format(
-        '(SELECT %I.st_astext(a.geom_4326, 25)
-            FROM gn_sensitivity.cor_sensitivity_area_type b
-            JOIN ref_geo.l_areas a ON a.id_type = b.id_area_type
-            JOIN gn_synthese.cor_area_synthese l ON l.id_area = a.id_area
-            JOIN ref_geo.bib_areas_types t ON t.id_type = a.id_type
-           WHERE b.id_nomenclature_sensitivity = s.id_nomenclature_sensitivity AND l.id_synthese = s.id_synthese
-           ORDER BY t.size_hierarchy DESC NULLS LAST, a.id_area LIMIT 1)', postgis);
-    -- Sensitive, or not known not to be.
-    hidden  text := 's.id_nomenclature_sensitivity IS DISTINCT FROM (SELECT n.id_nomenclature FROM ref_nomenclatures.t_nomenclatures n
-            JOIN ref_nomenclatures.bib_nomenclatures_types t ON t.id_type = n.id_type WHERE t.mnemonique = ''SENSIBILITE'' AND n.cd_nomenclature = ''0'')';
-BEGIN
-    RETURN QUERY
-    SELECT c.name,
-           CASE WHEN c.guard = '' THEN c.expression
-                WHEN c.guard = 'person' AND NOT p.personal_data THEN format('NULL::%s', c.type)
-                WHEN c.guard = 'place' AND p.blurred THEN format('(CASE WHEN NOT (%s) THEN %s END)::%s', hidden, c.expression, c.type)
-                ELSE format('(%s)::%s', c.expression, c.type) END,
-           c.meaning
-    FROM (VALUES
-        ('id_synthese', 's.id_synthese', 'integer', '', 'Key of the observation here.'),
-        ('id_source', 's.entity_source_pk_value', 'varchar', '', 'Key of the observation where it was entered.'),
-        ('id_perm_sinp', 's.unique_id_sinp', 'uuid', '', 'UUID of the observation.'),
-        ('id_perm_grp_sinp', 's.unique_id_sinp_grp', 'uuid', '', 'UUID of its group.'),
-        ('jdd_uuid', '(SELECT d.unique_dataset_id FROM gn_meta.t_datasets d WHERE d.id_dataset = s.id_dataset)', 'uuid', '', 'UUID of the dataset; the metadata export tells the rest.'),
-        ('date_debut', 's.date_min', 'timestamp', '', 'Beginning, with the time of day.'),
-        ('date_fin', 's.date_max', 'timestamp', '', 'End, with the time of day.'),
-        ('cd_nom', 's.cd_nom', 'integer', '', 'Taxon, by its cd_nom of Taxref.'),
-        ('nom_cite', 's.nom_cite', 'varchar', '', 'Name of the taxon as it was written.'),
-        ('version_taxref', 's.meta_v_taxref', 'varchar', '', 'Version of Taxref.'),
-        ('nombre_min', 's.count_min', 'integer', '', 'Least count.'),
-        ('nombre_max', 's.count_max', 'integer', '', 'Greatest count.'),
-        ('altitude_min', 's.altitude_min', 'integer', 'place', 'Least altitude.'),
-        ('altitude_max', 's.altitude_max', 'integer', 'place', 'Greatest altitude.'),
-        ('profondeur_min', 's.depth_min', 'integer', 'place', 'Least depth.'),
-        ('profondeur_max', 's.depth_max', 'integer', 'place', 'Greatest depth.'),
-        ('observateurs', 's.observers', 'varchar', 'person', 'Observers, by name.'),
-        ('observateurs_uuid', '(SELECT array_agg(r.uuid_role::text ORDER BY r.id_role)
-            FROM gn_synthese.cor_observer_synthese o JOIN utilisateurs.t_roles r ON r.id_role = o.id_role
-           WHERE o.id_synthese = s.id_synthese)', 'text[]', 'person', 'Observers that have an account, by UUID.'),
-        ('determinateur', 's.determiner', 'varchar', 'person', 'Who determined.'),
-        ('numerisateur', '(SELECT nullif(concat_ws('' '', u.nom_role, u.prenom_role), '''') FROM utilisateurs.t_roles u WHERE u.id_role = s.id_digitiser)', 'text', 'person', 'Who entered it.'),
-        ('validateur', 's.validator', 'varchar', 'person', 'Who validated.'),
-        ('date_validation', 's.meta_validation_date', 'timestamp', '', 'When it was validated.'),
-        ('comment_validation', 's.validation_comment', 'text', '', 'Comment of the validation.'),
-        ('numero_preuve', 's.sample_number_proof', 'text', '', 'Number of the proof.'),
-        ('preuve_numerique', 's.digital_proof', 'text', '', 'Address of the proof.'),
-        ('preuve_non_numerique', 's.non_digital_proof', 'text', '', 'Proof that is no file.'),
-        ('comment_releve', 's.comment_context', 'text', '', 'Comment of the visit.'),
-        ('comment_occurrence', 's.comment_description', 'text', '', 'Comment of the observation.'),
-        ('reference_biblio', 's.reference_biblio', 'varchar', '', 'Where it was published.'),
-        ('nom_lieu', 's.place_name', 'varchar', 'place', 'Name of the place.'),
-        ('precision', 's."precision"', 'integer', 'place', 'Precision of the geometry, in metres.'),
-        ('methode_regroupement', 's.grp_method', 'varchar', '', 'How observations were grouped.'),
-        ('code_habitat', 's.cd_hab', 'integer', '', 'Habitat, by its cd_hab of Habref.'),
-        ('donnees_additionnelles', 's.additional_data::text', 'text', '', 'Further data, JSON as text.'),
-        ('area_attachment', '(SELECT json_build_object(''area_code'', g.area_code, ''type_code'', y.type_code)
-            FROM ref_geo.l_areas g JOIN ref_geo.bib_areas_types y ON y.id_type = g.id_type
-           WHERE g.id_area = s.id_area_attachment)',
-            'json', 'place', 'Area to which it is attached for want of a geometry of its own.'),
-        ('wkt_4326', CASE WHEN p.blurred THEN format('CASE WHEN %s THEN %s ELSE %s END', hidden, blurred, precise) ELSE precise END,
-            'text', '', CASE WHEN p.blurred THEN 'Geometry, WKT in longitude and latitude; of a sensitive observation that of an area, or none.'
-                             ELSE 'Geometry, WKT in longitude and latitude, exact.' END),
-        ('derniere_action', 'coalesce(s.meta_update_date, s.meta_create_date)', 'timestamp', '', 'When it last changed here.'),
-        ('gn_harvest', format('(SELECT p.marker FROM gn_harvest.publication p WHERE p.slug = %L)', p.slug), 'text', '',
-            'Exports of metadata and of deletions, and number of the selection: collectors read everything once when it moves.')
-    ) c(name, expression, type, guard, meaning)
-    UNION ALL
-    SELECT n.export,
-           format('(SELECT jsonb_object_agg(n.id_nomenclature, n.cd_nomenclature) FROM ref_nomenclatures.t_nomenclatures n
-            JOIN ref_nomenclatures.bib_nomenclatures_types t ON t.id_type = n.id_type WHERE t.mnemonique = %L) ->> s.id_nomenclature_%s::text',
-                  n.type, n.target),
-           format('Code of %s; in the synthese id_nomenclature_%s.', n.type, n.target)
-    FROM gn_harvest.publication_nomenclatures() n;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_observation_columns(gn_harvest.publication) IS 'Columns of the observations view of a publication.';
-
-CREATE FUNCTION gn_harvest.publication_observations_sql(p gn_harvest.publication) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_observations', p.slug),
-        format('Observations of the publication "%s", one row each. Made by gn_harvest.publish_export.', p.label),
-        array_agg(c.name ORDER BY c.ordinality), array_agg(c.expression ORDER BY c.ordinality), array_agg(c.meaning ORDER BY c.ordinality),
-        'FROM gn_synthese.synthese s' || coalesce(E'\nWHERE ' || gn_harvest.publication_filter(p, 's'), ''))
-    FROM gn_harvest.publication_observation_columns(p) WITH ORDINALITY c
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_observations_sql(gn_harvest.publication) IS 'The statements that make the observations view of a publication.';
-
-CREATE FUNCTION gn_harvest.publication_deletions_sql(p gn_harvest.publication) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT gn_harvest.publication_view_sql(format('gn_exports.v_%s_deletions', p.slug),
-        format('What was deleted or left the publication "%s". Made by gn_harvest.publish_export.', p.label),
-        ARRAY['id_synthese', 'id_perm_sinp', 'derniere_action'], ARRAY['d.id_synthese', 'd.uuid', 'd.left_at'],
-        ARRAY['Key of the observation, as it was published.', 'Its UUID.', 'When it was deleted or left.'],
-        format('FROM gn_harvest.departure d
-WHERE d.slug = %L
-  AND NOT EXISTS (SELECT FROM gn_synthese.synthese s WHERE s.id_synthese = d.id_synthese%s)',
-            p.slug, coalesce(E'\n  AND ' || gn_harvest.publication_filter(p, 's'), '')))
-$$;
-COMMENT ON FUNCTION gn_harvest.publication_deletions_sql(gn_harvest.publication) IS 'The statements that make the deletions view of a publication.';
-
 CREATE FUNCTION gn_harvest.publication_exports(p gn_harvest.publication)
 RETURNS TABLE (kind text, label text, view text, key text, known integer, about text)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -1574,782 +2369,6 @@ END
 $$;
 COMMENT ON FUNCTION gn_harvest.unpublish_export(text) IS 'Takes away what publish_export made: exports, tokens, views, triggers; with the last one the index as well.';
 
-ALTER TABLE gn_harvest.run ADD COLUMN writers integer[];
-
-CREATE INDEX run_running_idx ON gn_harvest.run (source_id) WHERE status = 'running';
-
-CREATE INDEX run_created_idx ON gn_harvest.run (created_at);
-
-CREATE TABLE gn_harvest.plan_result (
-    run_id  bigint   NOT NULL REFERENCES gn_harvest.run ON DELETE CASCADE,
-    no      integer  NOT NULL,
-    action  text     NOT NULL,
-    object  text     NOT NULL,
-    records bigint   NOT NULL,
-    reason  text,
-    detail  text,
-    samples jsonb    NOT NULL,
-    PRIMARY KEY (run_id, no)
-);
-COMMENT ON TABLE gn_harvest.plan_result IS 'Answers of plan, one row for each thing that a run would do.';
-
-CREATE VIEW gn_harvest.standing AS
-SELECT s.id AS source_id,
-       s.name AS source,
-       s.priority,
-       s.enabled,
-       s.schedule,
-       s.reconcile_schedule,
-       extract(epoch FROM s.schedule_jitter)::double precision AS jitter,
-       s.allowed_hours,
-       st.ticks_settled_at,
-       st.reconciles_settled_at,
-       CASE WHEN broken.mode = 'reconcile' THEN 'reconcile' WHEN broken.mode IS NOT NULL THEN 'auto' END AS broken_off_mode,
-       broken.finished_at AS broken_off_at
-FROM gn_harvest.source s
-JOIN gn_harvest.source_state st ON st.source_id = s.id
-LEFT JOIN LATERAL (
-    SELECT (array_agg(r.mode ORDER BY r.id DESC))[1] AS mode,
-           (array_agg(r.status ORDER BY r.id DESC))[1] AS status,
-           (array_agg(r.finished_at ORDER BY r.id DESC))[1] AS finished_at,
-           count(*) FILTER (WHERE r.status = 'interrupted' AND r.error_sqlstate = '57P02'
-                              AND r.created_at > now() - interval '1 day') AS broken_off_in_a_row
-    FROM (SELECT * FROM gn_harvest.run h
-          WHERE h.source_id = s.id AND h.mode IN ('auto', 'full', 'incremental', 'reconcile')
-          ORDER BY h.id DESC LIMIT 4) r
-) broken ON (s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL)
-        AND broken.status = 'interrupted' AND broken.broken_off_in_a_row < 4;
-COMMENT ON VIEW gn_harvest.standing IS 'What the scheduler reads of each source.';
-COMMENT ON COLUMN gn_harvest.standing.source_id IS 'Number of the source.';
-COMMENT ON COLUMN gn_harvest.standing.source IS 'Name of the source.';
-COMMENT ON COLUMN gn_harvest.standing.priority IS 'Rank among what is due: the lower number comes first.';
-COMMENT ON COLUMN gn_harvest.standing.enabled IS 'Whether it may be run.';
-COMMENT ON COLUMN gn_harvest.standing.schedule IS 'When it runs.';
-COMMENT ON COLUMN gn_harvest.standing.reconcile_schedule IS 'When it is reconciled.';
-COMMENT ON COLUMN gn_harvest.standing.jitter IS 'Greatest time by which its runs begin later, in seconds.';
-COMMENT ON COLUMN gn_harvest.standing.allowed_hours IS 'Hours in which its runs may work.';
-COMMENT ON COLUMN gn_harvest.standing.ticks_settled_at IS 'Ticks of its schedule up to here are settled.';
-COMMENT ON COLUMN gn_harvest.standing.reconciles_settled_at IS 'The same for reconcile_schedule.';
-COMMENT ON COLUMN gn_harvest.standing.broken_off_mode IS 'Mode in which a run that broke off is taken up; null when there is none.';
-COMMENT ON COLUMN gn_harvest.standing.broken_off_at IS 'When it broke off.';
-
-CREATE FUNCTION gn_harvest.frequency(schedule text, reconcile_schedule text DEFAULT NULL) RETURNS text
-LANGUAGE sql STABLE
-AS $$
-    SELECT gn_harvest.frequency_in(schedule, reconcile_schedule, gn_harvest.in_french())
-$$;
-COMMENT ON FUNCTION gn_harvest.frequency(text, text) IS 'A schedule in words, in the language of gn_harvest.language: « Mensuelle – Jour 01 », « Weekly – Monday ».';
-
-CREATE TABLE gn_harvest.home (
-    place      jsonb       NOT NULL,
-    settled_by name        NOT NULL,
-    settled_at timestamptz NOT NULL DEFAULT now()
-);
-
-CREATE UNIQUE INDEX home_is_one ON gn_harvest.home ((true));
-COMMENT ON TABLE gn_harvest.home IS 'The place where schedules of this database run: in a copy of it (a dump restored, a clone, copied files) they do not, until resume_schedules().';
-
-CREATE FUNCTION gn_harvest.is_at_home() RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM gn_harvest.home)
-                -- A recovery from an archive is a copy too, even one into the files of the original.
-                THEN EXISTS (SELECT FROM gn_harvest.home h
-                             WHERE h.place = gn_harvest.place()
-                               AND NOT (gn_harvest.is_recovered() AND h.settled_at < pg_postmaster_start_time()))
-                ELSE NOT EXISTS (SELECT FROM gn_harvest.source s WHERE s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL) END
-$$;
-COMMENT ON FUNCTION gn_harvest.is_at_home() IS 'Whether this database is where its schedules were given, and no copy of it.';
-
-CREATE FUNCTION gn_harvest.schedule_obstacle() RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN NOT gn_harvest.is_preloaded() THEN 'not_preloaded'
-                WHEN pg_is_in_recovery() THEN 'standby'
-                WHEN (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'gn_harvest') <> gn_harvest.library_version() THEN 'version'
-                WHEN (SELECT d.datistemplate FROM pg_database d WHERE d.datname = current_database()) THEN 'template'
-                WHEN NOT gn_harvest.is_at_home() THEN 'copy' END
-$$;
-COMMENT ON FUNCTION gn_harvest.schedule_obstacle() IS 'Why schedules of this database do not run; null when they do.';
-
-CREATE FUNCTION gn_harvest.obstacle_advice(obstacle text, french boolean, OUT detail text, OUT hint text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    library_line text := format('shared_preload_libraries = ''%s''',
-                                concat_ws(', ', CASE WHEN pg_has_role(gn_harvest.caller(), 'pg_read_all_settings', 'USAGE')
-                                                     THEN nullif(current_setting('shared_preload_libraries'), '') ELSE '...' END,
-                                          'gn_harvest'));
-BEGIN
-    SELECT a.detail, a.hint INTO detail, hint
-    FROM (VALUES
-        ('not_preloaded', false, 'The library is not in shared_preload_libraries: nothing runs by itself.',
-         format('Write %s in postgresql.conf and restart PostgreSQL; or let pg_cron call gn_harvest.run().', library_line)),
-        ('not_preloaded', true, 'La bibliothèque n''est pas dans shared_preload_libraries : rien ne se lance de soi-même.',
-         format('Écrire %s dans postgresql.conf et redémarrer PostgreSQL ; ou faire appeler gn_harvest.run() par pg_cron.', library_line)),
-        ('no_launcher', false, 'The process gn_harvest launcher is not there.',
-         'It is started again within seconds. If not, raise max_worker_processes and restart PostgreSQL; the server''s log says why.'),
-        ('no_launcher', true, 'Le processus gn_harvest launcher n''est pas là.',
-         'Il redémarre en quelques secondes. Sinon, augmenter max_worker_processes et redémarrer PostgreSQL ; le journal du serveur dit pourquoi.'),
-        ('standby', false, 'This server is a standby: the primary runs the schedules.', NULL),
-        ('standby', true, 'Ce serveur est un serveur secondaire : le primaire suit les planifications.', NULL),
-        ('version', false, format('The library is of version %s, the extension in this database is not.', gn_harvest.library_version()),
-         'ALTER EXTENSION gn_harvest UPDATE; or restart PostgreSQL if the library is the older one.'),
-        ('version', true, format('La bibliothèque est de version %s, l''extension de cette base ne l''est pas.', gn_harvest.library_version()),
-         'ALTER EXTENSION gn_harvest UPDATE; ou redémarrer PostgreSQL si la bibliothèque est la plus ancienne.'),
-        ('template', false, 'This database is a template.', 'ALTER DATABASE ... IS_TEMPLATE false lets it run.'),
-        ('template', true, 'Cette base est un modèle.', 'ALTER DATABASE ... IS_TEMPLATE false la laisse travailler.'),
-        ('copy', false, 'This database is a copy (restored, cloned, or its files copied or moved): its schedules are paused.',
-         'SELECT gn_harvest.resume_schedules(); lets them run here, if the original does not go on as well.'),
-        ('copy', true, 'Cette base est une copie (restaurée, clonée, ou ses fichiers copiés ou déplacés) : ses planifications sont en pause.',
-         'SELECT gn_harvest.resume_schedules(); les relance ici, si l''originale ne continue pas de son côté.')
-    ) a (obstacle, french, detail, hint)
-    WHERE a.obstacle = obstacle_advice.obstacle AND a.french = obstacle_advice.french;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.obstacle_advice(text, boolean) IS 'What an obstacle to schedules is and what to do, in words.';
-
-CREATE FUNCTION gn_harvest.resume_schedules() RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF pg_is_in_recovery() THEN
-        RAISE EXCEPTION 'this server is a standby'
-            USING ERRCODE = 'read_only_sql_transaction', HINT = 'It goes on by itself once it is promoted.';
-    END IF;
-    IF NOT gn_harvest.is_at_home() THEN
-        DELETE FROM gn_harvest.home;
-        INSERT INTO gn_harvest.home (place, settled_by) VALUES (gn_harvest.place(), gn_harvest.caller());
-        -- What was missed in the meantime is not made up for.
-        UPDATE gn_harvest.source_state SET ticks_settled_at = gn_harvest.clock(), reconciles_settled_at = gn_harvest.clock();
-    END IF;
-    RETURN (SELECT count(*) FROM gn_harvest.source s
-            WHERE s.enabled AND (s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL));
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.resume_schedules() IS 'Lets the schedules run in a database that was restored, cloned or copied, from now on. Returns how many sources have one. For superusers and whom they grant it to.';
-
-CREATE FUNCTION gn_harvest.begin_schedules(before gn_harvest.source, after gn_harvest.source) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    advice record;
-BEGIN
-    IF (before.schedule, before.reconcile_schedule) IS NOT DISTINCT FROM (after.schedule, after.reconcile_schedule) THEN
-        RETURN;
-    END IF;
-    UPDATE gn_harvest.source_state st
-    SET ticks_settled_at = CASE WHEN before.schedule = after.schedule THEN st.ticks_settled_at ELSE gn_harvest.clock() END,
-        reconciles_settled_at = CASE WHEN before.reconcile_schedule = after.reconcile_schedule
-                                     THEN st.reconciles_settled_at ELSE gn_harvest.clock() END
-    WHERE st.source_id = after.id;
-    -- The first schedule says where this database is at home.
-    INSERT INTO gn_harvest.home (place, settled_by)
-    SELECT gn_harvest.place(), gn_harvest.caller()
-    WHERE NOT EXISTS (SELECT FROM gn_harvest.home)
-      AND NOT EXISTS (SELECT FROM gn_harvest.source s
-                      WHERE s.id <> after.id AND (s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL))
-      AND (after.schedule <> 'manual' OR after.reconcile_schedule IS NOT NULL)
-    ON CONFLICT DO NOTHING;
-    IF after.schedule <> 'manual' OR after.reconcile_schedule IS NOT NULL THEN
-        SELECT * INTO advice FROM gn_harvest.obstacle_advice(gn_harvest.schedule_obstacle(), gn_harvest.in_french());
-        IF advice.detail IS NOT NULL THEN
-            RAISE NOTICE '%', advice.detail USING HINT = coalesce(advice.hint, '');
-        END IF;
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.begin_schedules(gn_harvest.source, gn_harvest.source) IS 'Begins the schedules of a source that have changed.';
-
-CREATE FUNCTION gn_harvest.schedule_check(source_id integer) RETURNS TABLE (status text, detail text, hint text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN NOT scheduled OR obstacle IS NULL AND s.enabled THEN 'ok' ELSE 'warning' END,
-           concat_ws(' ', gn_harvest.frequency_in(s.schedule, s.reconcile_schedule, false) || '.', coalesce(a.detail,
-               CASE WHEN NOT s.enabled THEN 'The source is paused.'
-                    WHEN scheduled THEN 'Next run: ' || to_char(gn_harvest.next_run(g.source_id, g.schedule, g.reconcile_schedule,
-                         g.jitter, g.allowed_hours, g.ticks_settled_at, g.reconciles_settled_at, g.broken_off_mode, g.broken_off_at)
-                         AT TIME ZONE gn_harvest.schedule_timezone(), 'YYYY-MM-DD HH24:MI') || ', time of '
-                         || gn_harvest.schedule_timezone() || '.' END)),
-           coalesce(a.hint, CASE WHEN NOT s.enabled THEN format('SELECT gn_harvest.resume_source(%L);', s.name)
-                                 WHEN NOT scheduled THEN format('SELECT gn_harvest.alter_source(%L, schedule => ''daily 03:00''); lets it run by itself.', s.name) END)
-    FROM gn_harvest.source s
-    JOIN gn_harvest.standing g ON g.source_id = s.id,
-         gn_harvest.schedule_obstacle() obstacle,
-         LATERAL (SELECT s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL AS scheduled) has,
-         LATERAL gn_harvest.obstacle_advice(obstacle, false) a
-    WHERE s.id = schedule_check.source_id
-$$;
-COMMENT ON FUNCTION gn_harvest.schedule_check(integer) IS 'The row about its schedule in check_source.';
-
-CREATE FUNCTION gn_harvest.scheduler_facts() RETURNS TABLE (
-    obstacle text, launcher_pid integer, last_visit timestamptz, runs integer, scheduled integer, timezone text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT coalesce(gn_harvest.schedule_obstacle(), CASE WHEN launcher.pid IS NULL THEN 'no_launcher' END),
-           launcher.pid, gn_harvest.last_visit(),
-           (SELECT count(*)::integer FROM pg_stat_get_activity(NULL) a WHERE a.backend_type = 'gn_harvest run'),
-           (SELECT count(*)::integer FROM gn_harvest.source s
-            WHERE s.enabled AND (s.schedule <> 'manual' OR s.reconcile_schedule IS NOT NULL)),
-           gn_harvest.schedule_timezone()
-    FROM (SELECT max(a.pid) AS pid FROM pg_stat_get_activity(NULL) a WHERE a.backend_type = 'gn_harvest launcher') launcher
-$$;
-COMMENT ON FUNCTION gn_harvest.scheduler_facts() IS 'What scheduler_status shows that not everybody may see in pg_stat_activity.';
-
-CREATE VIEW gn_harvest.scheduler_status AS
-SELECT gn_harvest.word(CASE f.obstacle WHEN 'not_preloaded' THEN 'not enabled' WHEN 'no_launcher' THEN 'not running'
-                                       WHEN 'standby' THEN 'standby' WHEN 'copy' THEN 'paused' WHEN 'version' THEN 'to be updated'
-                                       WHEN 'template' THEN 'template' ELSE 'active' END) AS state,
-       a.detail,
-       a.hint,
-       f.launcher_pid,
-       f.last_visit,
-       f.scheduled AS scheduled_sources,
-       f.runs AS runs_going_on,
-       pg_catalog.current_setting('gn_harvest.max_concurrent_runs', true)::integer AS max_concurrent_runs,
-       f.timezone
-FROM gn_harvest.scheduler_facts() f, LATERAL gn_harvest.obstacle_advice(f.obstacle, gn_harvest.in_french()) a;
-COMMENT ON VIEW gn_harvest.scheduler_status IS 'One row: whether schedules of this database run, and what to do if not. Words in the language of gn_harvest.language.';
-COMMENT ON COLUMN gn_harvest.scheduler_status.state IS 'active, not enabled, not running, standby, paused (a copy), to be updated, or template, in words.';
-COMMENT ON COLUMN gn_harvest.scheduler_status.detail IS 'Why schedules do not run; null when they do.';
-COMMENT ON COLUMN gn_harvest.scheduler_status.hint IS 'What to do about it.';
-COMMENT ON COLUMN gn_harvest.scheduler_status.launcher_pid IS 'Process of the launcher, as in pg_stat_activity.';
-COMMENT ON COLUMN gn_harvest.scheduler_status.last_visit IS 'When the scheduler looked at this database last, since the server was started.';
-COMMENT ON COLUMN gn_harvest.scheduler_status.scheduled_sources IS 'Sources of this database that have a schedule and are not paused.';
-COMMENT ON COLUMN gn_harvest.scheduler_status.runs_going_on IS 'Runs that go on in this server, whoever started them.';
-COMMENT ON COLUMN gn_harvest.scheduler_status.max_concurrent_runs IS 'Runs above which the scheduler starts no other.';
-COMMENT ON COLUMN gn_harvest.scheduler_status.timezone IS 'Time zone of schedules and allowed hours.';
-
--- Filled at the end, where they are counted.
-ALTER TABLE gn_harvest.harvested
-    ADD COLUMN cd_nom     integer,
-    ADD COLUMN id_dataset integer;
-COMMENT ON TABLE gn_harvest.harvested IS 'Lineage, one row a harvested record: its key and UUID at the source, its row in the target (id_synthese of gn_synthese.synthese; id of gn_harvest.record for a source whose target is records), hashes of what was written, the runs that wrote it first and last (0: adopted from GN2PG), its taxon and dataset in gn_synthese (for the counts). A null key: its key now names another record and its own new key has not come yet.';
-
-ALTER TABLE gn_harvest.former_source
-    ALTER COLUMN id_source DROP NOT NULL,
-    ADD COLUMN target text NOT NULL DEFAULT 'synthese',
-    ADD COLUMN owner  name;
-ALTER TABLE gn_harvest.former_source ALTER COLUMN target DROP DEFAULT;
--- The version before does not say whose they were.
-UPDATE gn_harvest.former_source SET owner = dropped_by;
-ALTER TABLE gn_harvest.former_source ALTER COLUMN owner SET NOT NULL;
-COMMENT ON TABLE gn_harvest.former_source IS 'Sources that were dropped and whose rows stayed: name and owner, and row in gn_synthese.t_sources, so that one connected again takes its rows back.';
-
-CREATE TABLE gn_harvest.record (
-    source_id  integer     NOT NULL,
-    id         bigint      NOT NULL,
-    source_key text        NOT NULL,
-    uuid       uuid,
-    item       jsonb       NOT NULL,
-    wkb        bytea,
-    changed_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (source_id, id)
-);
-
-CREATE SEQUENCE gn_harvest.record_id_seq OWNED BY gn_harvest.record.id;
-COMMENT ON SEQUENCE gn_harvest.record_id_seq IS 'Numbers of records.';
-COMMENT ON TABLE gn_harvest.record IS 'Records of sources whose target is records, as they came: their columns as a JSON object, their geometry as WKB in longitude and latitude (EPSG:4326). Read through harvested_record and the views that create_record_view makes.';
-
-CREATE FUNCTION gn_harvest.visible_record_source(asking name) RETURNS SETOF integer
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT gn_harvest.visible_source(asking)
-    UNION ALL
-    SELECT f.source_id
-    FROM gn_harvest.former_source f
-    WHERE f.target = 'records' AND (gn_harvest.sees_everything(asking) OR gn_harvest.may_manage(asking, f.owner))
-$$;
-COMMENT ON FUNCTION gn_harvest.visible_record_source(name) IS 'Sources of which a role may see the records: those that it sees, and those that were dropped and would be.';
-
-CREATE VIEW gn_harvest.harvested_record WITH (security_barrier) AS
-SELECT r.id AS record_id,
-       coalesce(s.name, f.name) AS source,
-       r.source_key,
-       r.uuid,
-       r.item,
-       r.wkb,
-       r.changed_at,
-       r.source_id
-FROM gn_harvest.record r
-LEFT JOIN gn_harvest.source s ON s.id = r.source_id
-LEFT JOIN gn_harvest.former_source f ON f.source_id = r.source_id
-WHERE r.source_id IN (SELECT gn_harvest.visible_record_source(current_user));
-COMMENT ON VIEW gn_harvest.harvested_record IS 'Records of sources whose target is records, as they came. create_record_view makes a view with a column for each of theirs.';
-COMMENT ON COLUMN gn_harvest.harvested_record.record_id IS 'Number of the record here; it stays when the record changes.';
-COMMENT ON COLUMN gn_harvest.harvested_record.source IS 'Name of the source, also when it has been dropped and its records have stayed.';
-COMMENT ON COLUMN gn_harvest.harvested_record.source_key IS 'Its key at the source.';
-COMMENT ON COLUMN gn_harvest.harvested_record.uuid IS 'Its UUID, where the export has one.';
-COMMENT ON COLUMN gn_harvest.harvested_record.item IS 'Its columns, as the source gives them.';
-COMMENT ON COLUMN gn_harvest.harvested_record.wkb IS 'Its geometry in longitude and latitude, as WKB: ST_GeomFromWKB(wkb, 4326).';
-COMMENT ON COLUMN gn_harvest.harvested_record.changed_at IS 'When it was last written here.';
-COMMENT ON COLUMN gn_harvest.harvested_record.source_id IS 'Number of the source.';
-
-CREATE FUNCTION gn_harvest.record_pattern(type text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
-    SELECT CASE type
-        WHEN 'boolean' THEN '^(true|false)$'
-        WHEN 'integer' THEN '^-?[0-9]{1,9}$'
-        WHEN 'bigint' THEN '^-?[0-9]{1,18}$'
-        WHEN 'numeric' THEN '^-?[0-9]{1,255}([.][0-9]{1,255})?$'
-        WHEN 'uuid' THEN '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
-        ELSE '^(?!0000)([0-9]{4}-(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|[0-9]{4}-(0[469]|11)-(0[1-9]|[12][0-9]|30)'
-             || '|[0-9]{4}-02-(0[1-9]|1[0-9]|2[0-8])|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)'
-             || CASE type WHEN 'date' THEN '$'
-                          ELSE '([ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?'
-                               || CASE type WHEN 'timestamp without time zone' THEN ')?$'
-                                            ELSE '(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?))$' END END
-        END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_pattern(text) IS 'What a text that can be cast to a type of record_columns looks like, as a regular expression.';
-
-CREATE FUNCTION gn_harvest.record_type(kind text, value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$
-    SELECT CASE
-        WHEN kind = 'string' AND value LIKE '____-__-__%' THEN
-            CASE WHEN value ~ gn_harvest.record_pattern('date') THEN 'date'
-                 WHEN value ~ gn_harvest.record_pattern('timestamp without time zone') THEN 'timestamp without time zone'
-                 WHEN value ~ gn_harvest.record_pattern('timestamp with time zone') THEN 'timestamp with time zone'
-                 ELSE 'text' END
-        WHEN kind = 'string' AND value LIKE '________-____-____-____-____________' AND value ~ gn_harvest.record_pattern('uuid') THEN 'uuid'
-        WHEN kind = 'number' THEN
-            CASE WHEN value ~ gn_harvest.record_pattern('integer') THEN 'integer'
-                 WHEN value ~ gn_harvest.record_pattern('bigint') THEN 'bigint'
-                 WHEN value ~ gn_harvest.record_pattern('numeric') THEN 'numeric'
-                 ELSE 'text' END
-        WHEN kind = 'string' THEN 'text'
-        WHEN kind IN ('object', 'array') THEN 'jsonb'
-        ELSE kind END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_type(text, text) IS 'The type of a value of an item, by its kind in JSON and its text; null stays null.';
-
-CREATE FUNCTION gn_harvest.record_column_name(member text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    beginning text := member;
-BEGIN
-    IF octet_length(member) BETWEEN 1 AND 63 AND member NOT IN ('record_id', 'source_key', 'changed_at', 'geometry') THEN
-        RETURN member;
-    END IF;
-    WHILE octet_length(beginning) > 54 LOOP
-        beginning := left(beginning, -1);
-    END LOOP;
-    RETURN beginning || '_' || left(md5(member), 8);
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_column_name(text) IS 'The name of a column of create_record_view for a member of the items.';
-
-CREATE FUNCTION gn_harvest.visible_records(source text) RETURNS integer
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    found_id     integer;
-    found_target text;
-BEGIN
-    SELECT k.id, k.target INTO found_id, found_target
-    FROM (SELECT s.id, s.name, s.target, 1 AS rank, s.created_at AS since FROM gn_harvest.source s
-          UNION ALL
-          SELECT f.source_id, f.name, f.target, 2, f.dropped_at FROM gn_harvest.former_source f) k
-    WHERE k.name = source AND k.id IN (SELECT gn_harvest.visible_record_source(gn_harvest.caller()))
-    ORDER BY k.rank, k.since DESC LIMIT 1;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no source "%" of which role "%" may see the records', source, gn_harvest.caller()
-            USING ERRCODE = 'undefined_object', HINT = 'SELECT DISTINCT source FROM gn_harvest.harvested_record; lists those that have some.';
-    END IF;
-    IF found_target <> 'records' THEN
-        RAISE EXCEPTION 'the target of source "%" is %', source, found_target
-            USING ERRCODE = 'wrong_object_type', DETAIL = 'Its observations are in gn_synthese.synthese.',
-                  HINT = 'Add a source with the same export and target => ''records'' to have them as they come.';
-    END IF;
-    RETURN found_id;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.visible_records(text) IS 'Number of a source of which the caller may see the records, or an error.';
-
-CREATE FUNCTION gn_harvest.record_columns(source text) RETURNS TABLE ("column" text, type text, member text, records bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
-AS $$
-DECLARE
-    concerned integer := gn_harvest.visible_records(source);
-BEGIN
-    RETURN QUERY
-        SELECT gn_harvest.record_column_name(m.key),
-               CASE WHEN m.types = '{}' THEN 'text'
-                    WHEN cardinality(m.types) = 1 THEN m.types[1]
-                    WHEN m.types <@ '{integer,bigint}' THEN 'bigint'
-                    WHEN m.types <@ '{integer,bigint,numeric}' THEN 'numeric'
-                    WHEN m.types <@ '{date,timestamp without time zone}' THEN 'timestamp without time zone'
-                    WHEN 'jsonb' = ANY (m.types) THEN 'jsonb'
-                    ELSE 'text' END,
-               m.key,
-               m.filled::bigint
-        FROM (SELECT t.key, coalesce(array_agg(t.type) FILTER (WHERE t.type <> 'null'), '{}') AS types,
-                     coalesce(sum(t.times) FILTER (WHERE t.type <> 'null'), 0) AS filled
-              FROM (SELECT v.key, gn_harvest.record_type(v.kind, v.value) AS type, count(*) AS times
-                    FROM (SELECT e.key, jsonb_typeof(e.value) AS kind,
-                                 CASE WHEN jsonb_typeof(e.value) IN ('string', 'number') THEN e.value #>> '{}' END AS value
-                          FROM gn_harvest.record r, jsonb_each(r.item) e
-                          WHERE r.source_id = concerned
-                          OFFSET 0) v -- each text is made once
-                    GROUP BY 1, 2) t
-              GROUP BY t.key) m
-        ORDER BY m.key;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_columns(text) IS 'Columns of the records of a source: the name that they have in a view of create_record_view, the type that all their values have, the member of the items, in how many records it is filled. Reads all records.';
-
-CREATE FUNCTION gn_harvest.record_view_query(source text, replaced oid) RETURNS text
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    concerned integer := gn_harvest.visible_records(source);
-    members   integer;
-    postgis   text := (SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'postgis');
-    listed    text;
-BEGIN
-    -- In the order that the view has, what is new at its end: so it can be replaced. What no record has any more stays.
-    WITH item AS (
-        SELECT c."column" AS name, c.type, c.member FROM gn_harvest.record_columns(source) c),
-    existing AS (
-        SELECT a.attname::text AS name, a.attnum, format_type(a.atttypid, a.atttypmod) AS type
-        FROM pg_attribute a WHERE a.attrelid = replaced AND a.attnum > 0 AND NOT a.attisdropped),
-    wanted AS (
-        SELECT 1 AS rank, 'record_id' AS name, 'r.record_id' AS expression
-        UNION ALL SELECT 2, 'source_key', 'r.source_key'
-        UNION ALL SELECT 3, 'changed_at', 'r.changed_at'
-        UNION ALL SELECT 4, 'geometry', format('%1$s.ST_GeomFromWKB(r.wkb, 4326)::%1$s.geometry(Geometry, 4326)', postgis) WHERE postgis IS NOT NULL
-        UNION ALL SELECT 5, i.name, gn_harvest.record_expression(i.member, i.type) FROM item i
-        UNION ALL SELECT 6, e.name, gn_harvest.record_expression(e.name, e.type) FROM existing e
-                  WHERE e.name NOT IN ('record_id', 'source_key', 'changed_at', 'geometry') AND e.name NOT IN (SELECT i.name FROM item i))
-    SELECT (SELECT count(*) FROM item),
-           string_agg(format('%s AS %I', w.expression, w.name), E',\n    ' ORDER BY e.attnum, w.rank, w.name)
-    INTO members, listed
-    FROM wanted w LEFT JOIN existing e USING (name);
-    IF members = 0 THEN
-        RAISE EXCEPTION 'source "%" has no record yet', source
-            USING ERRCODE = 'no_data_found', DETAIL = 'The columns of the view are those of its records.',
-                  HINT = format('SELECT * FROM gn_harvest.run(%L);', source);
-    END IF;
-    IF members > 1500 THEN
-        RAISE EXCEPTION 'the records of source "%" have % columns, a view holds fewer', source, members
-            USING ERRCODE = 'too_many_columns', HINT = 'Make a view of those that you need: SELECT item ->> ''...'' FROM gn_harvest.harvested_record.';
-    END IF;
-    RETURN format(E'SELECT\n    %s\nFROM gn_harvest.harvested_record r\nWHERE r.source_id = %s', listed, concerned);
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_view_query(text, oid) IS 'The query of a view of create_record_view; replaced: the view whose columns it has to keep.';
-
-CREATE FUNCTION gn_harvest.record_expression(member text, type text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN type = 'jsonb' THEN format('nullif(r.item -> %L, ''null''::pg_catalog.jsonb)', member)
-                WHEN type IN ('boolean', 'integer', 'bigint', 'numeric', 'uuid', 'date', 'timestamp without time zone', 'timestamp with time zone')
-                THEN format('CASE WHEN (r.item ->> %1$L) ~ %2$L THEN (r.item ->> %1$L)::%3$s END', member, gn_harvest.record_pattern(type), type)
-                ELSE format('(r.item ->> %L)', member) END
-$$;
-COMMENT ON FUNCTION gn_harvest.record_expression(text, text) IS 'A member of r.item as a value of a type, in SQL.';
-
-CREATE FUNCTION gn_harvest.replaceable_view(schema_name text, view_name text) RETURNS oid
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    existing pg_class;
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = schema_name) THEN
-        RAISE EXCEPTION 'schema "%" does not exist', schema_name
-            USING ERRCODE = 'invalid_schema_name', HINT = format('CREATE SCHEMA %I;', schema_name);
-    END IF;
-    IF schema_name = 'gn_harvest' THEN
-        RAISE EXCEPTION 'schema "gn_harvest" is the extension''s own'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Name another schema, of yours.';
-    END IF;
-    IF NOT has_schema_privilege(schema_name, 'CREATE') THEN
-        RAISE EXCEPTION 'role "%" may not create a view in schema "%"', current_user, schema_name
-            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT USAGE, CREATE ON SCHEMA %I TO %I;', schema_name, current_user);
-    END IF;
-    SELECT c.* INTO existing FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = schema_name AND c.relname = view_name;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-    IF existing.relkind <> 'v' OR NOT EXISTS (
-        SELECT FROM pg_depend d JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-        WHERE w.ev_class = existing.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = 'gn_harvest.harvested_record'::regclass) THEN
-        RAISE EXCEPTION '%.% exists and is no view of harvested records', quote_ident(schema_name), quote_ident(view_name)
-            USING ERRCODE = 'wrong_object_type', HINT = 'Give the view another name.';
-    END IF;
-    IF NOT pg_has_role(existing.relowner, 'USAGE') THEN
-        RAISE EXCEPTION 'view %.% belongs to role "%"', quote_ident(schema_name), quote_ident(view_name), pg_get_userbyid(existing.relowner)
-            USING ERRCODE = 'insufficient_privilege', HINT = 'Ask its owner to call it, or give the view another name.';
-    END IF;
-    RETURN existing.oid;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.replaceable_view(text, text) IS 'The view that create_record_view may replace, null when there is none, or an error.';
-
-CREATE FUNCTION gn_harvest.create_record_view(source text, view_name text) RETURNS regclass
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    parts    text[];
-    full_name text;
-BEGIN
-    BEGIN
-        parts := parse_ident(view_name);
-    EXCEPTION WHEN invalid_parameter_value THEN
-        parts := NULL;
-    END;
-    IF cardinality(parts) IS DISTINCT FROM 2 OR octet_length(parts[1]) > 63 OR octet_length(parts[2]) > 63 THEN
-        RAISE EXCEPTION 'a view is named by its schema and its name, each of 63 bytes at most'
-            USING ERRCODE = 'invalid_name', DETAIL = format('Name given: %s.', coalesce(quote_literal(view_name), 'null')),
-                  HINT = 'SELECT gn_harvest.create_record_view(''CEN Alpes'', ''public.cen_alpes''); quote a name with capitals: ''public."CEN"''.';
-    END IF;
-    full_name := format('%I.%I', parts[1], parts[2]);
-    BEGIN
-        EXECUTE format(E'CREATE OR REPLACE VIEW %s AS\n%s', full_name,
-                       gn_harvest.record_view_query(source, gn_harvest.replaceable_view(parts[1], parts[2])));
-    EXCEPTION WHEN invalid_table_definition THEN
-        RAISE EXCEPTION 'view % can not be replaced: its columns have other types now', full_name
-            USING ERRCODE = 'invalid_table_definition', DETAIL = SQLERRM,
-                  HINT = format('DROP VIEW %s; SELECT gn_harvest.create_record_view(%L, %L);', full_name, source, view_name);
-    END;
-    EXECUTE format('COMMENT ON VIEW %s IS %L', full_name, format('Records of source %s, by gn_harvest.create_record_view.', source));
-    RETURN full_name::regclass;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.create_record_view(text, text) IS 'Makes a view (schema.name, the caller''s own) of the records of a source, with a column of its type for each of theirs, and their geometry where PostGIS is. Called again, it takes up new columns. A later value that does not fit its column''s type is null there.';
-
-CREATE OR REPLACE FUNCTION gn_harvest.map_value(source text, "column" text, value text, local_value text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    mapped_source integer;
-BEGIN
-    IF "column" IS NULL OR value IS NULL THEN
-        RAISE EXCEPTION 'map_value needs a column and a value' USING ERRCODE = 'null_value_not_allowed',
-            HINT = 'SELECT * FROM gn_harvest.unmapped_value; shows those that wait.';
-    END IF;
-    IF source IS NOT NULL THEN
-        PERFORM gn_harvest.require_observations(gn_harvest.managed_source(source));
-        mapped_source := (gn_harvest.managed_source(source)).id;
-    ELSIF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = gn_harvest.caller() AND rolsuper) THEN
-        RAISE EXCEPTION 'only a superuser maps a value for every source' USING ERRCODE = 'insufficient_privilege',
-            HINT = 'Name the source.';
-    END IF;
-    IF NOT "column" = ANY (gn_harvest.mappable_columns()) THEN
-        RAISE EXCEPTION 'values of column "%" can not be mapped', "column" USING ERRCODE = 'invalid_parameter_value',
-            HINT = format('Columns with a referential: %s.', array_to_string(gn_harvest.mappable_columns(), ', '));
-    END IF;
-    PERFORM gn_harvest.check_local_value("column", map_value.local_value);
-    INSERT INTO gn_harvest.value_mapping AS m (source_id, column_name, source_value, local_value, set_by)
-    VALUES (mapped_source, "column", value, map_value.local_value, gn_harvest.caller())
-    ON CONFLICT (coalesce(source_id, 0), column_name, source_value)
-    DO UPDATE SET local_value = EXCLUDED.local_value, set_by = EXCLUDED.set_by, set_at = now();
-END
-$$;
-
-CREATE OR REPLACE FUNCTION gn_harvest.map_field(source text, "column" text, source_column text DEFAULT NULL, constant text DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    mapped_source gn_harvest.source := gn_harvest.managed_source(source);
-BEGIN
-    PERFORM gn_harvest.require_observations(mapped_source);
-    IF num_nonnulls(source_column, constant) > 1 THEN
-        RAISE EXCEPTION 'give a source_column or a constant, not both' USING ERRCODE = 'invalid_parameter_value',
-            HINT = 'source_column => a column of the export, or constant => a value for every record; neither takes the decision back.';
-    END IF;
-    IF "column" IS NULL OR NOT "column" = ANY (gn_harvest.field_columns()) THEN
-        RAISE EXCEPTION 'column "%" can not be mapped', "column" USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = 'It is not a column of gn_synthese.synthese that a harvest writes.',
-            HINT = 'SELECT unnest(gn_harvest.field_columns()) lists them.';
-    END IF;
-    PERFORM gn_harvest.check_constant("column", constant);
-    DELETE FROM gn_harvest.field_mapping m WHERE m.source_id = mapped_source.id AND m.target_column = "column";
-    IF num_nonnulls(source_column, constant) = 1 THEN
-        INSERT INTO gn_harvest.field_mapping (source_id, target_column, source_column, constant, set_by)
-        VALUES (mapped_source.id, "column", map_field.source_column, map_field.constant, gn_harvest.caller());
-    END IF;
-END
-$$;
-
-CREATE TABLE gn_harvest.taxon_tally (
-    source_id    integer NOT NULL,
-    cd_nom       integer NOT NULL,
-    observations integer NOT NULL
-);
-
-CREATE INDEX taxon_tally_idx ON gn_harvest.taxon_tally (source_id, cd_nom);
-COMMENT ON TABLE gn_harvest.taxon_tally IS 'Observations of each source by taxon: the sum of the rows of a source and cd_nom.';
-
-CREATE TABLE gn_harvest.dataset_tally (
-    source_id    integer NOT NULL,
-    id_dataset   integer NOT NULL,
-    observations integer NOT NULL
-);
-
-CREATE INDEX dataset_tally_idx ON gn_harvest.dataset_tally (source_id, id_dataset);
-COMMENT ON TABLE gn_harvest.dataset_tally IS 'Observations of each source by dataset of the target: the sum of the rows of a source and id_dataset.';
-
-CREATE TABLE gn_harvest.rejected_tally (
-    source_id integer NOT NULL,
-    reason    text    NOT NULL,
-    records   integer NOT NULL
-);
-
-CREATE INDEX rejected_tally_idx ON gn_harvest.rejected_tally (source_id, reason);
-COMMENT ON TABLE gn_harvest.rejected_tally IS 'Rejected records that wait, of each source by reason: the sum of the rows of a source and reason.';
-
-CREATE TABLE gn_harvest.taxon (
-    cd_nom integer PRIMARY KEY,
-    cd_ref integer NOT NULL
-);
-COMMENT ON TABLE gn_harvest.taxon IS 'The valid name (cd_ref) of each cd_nom that was harvested, as taxonomie.taxref had it at the end of the last run that met it.';
-
-CREATE FUNCTION gn_harvest.changed_rows(operation text) RETURNS text
-LANGUAGE sql IMMUTABLE
-AS $$
-    SELECT CASE operation WHEN 'INSERT' THEN 'SELECT came.*, 1 AS n FROM came'
-                          WHEN 'DELETE' THEN 'SELECT gone.*, -1 AS n FROM gone'
-                          ELSE 'SELECT came.*, 1 AS n FROM came UNION ALL SELECT gone.*, -1 FROM gone' END
-$$;
-COMMENT ON FUNCTION gn_harvest.changed_rows(text) IS 'The query of the rows that a statement changed, for its triggers.';
-
-CREATE FUNCTION gn_harvest.tally_observations() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF TG_OP = 'TRUNCATE' THEN
-        DELETE FROM gn_harvest.taxon_tally;
-        DELETE FROM gn_harvest.dataset_tally;
-        RETURN NULL;
-    END IF;
-    EXECUTE format(
-        'WITH changed AS MATERIALIZED (
-             SELECT c.source_id, c.cd_nom, c.id_dataset, sum(c.n) AS n
-             FROM (%s) c
-             WHERE c.id_synthese IS NOT NULL
-             GROUP BY c.source_id, c.cd_nom, c.id_dataset HAVING sum(c.n) <> 0),
-         by_dataset AS (
-             INSERT INTO gn_harvest.dataset_tally (source_id, id_dataset, observations)
-             SELECT c.source_id, c.id_dataset, sum(c.n) FROM changed c WHERE c.id_dataset IS NOT NULL
-             GROUP BY c.source_id, c.id_dataset HAVING sum(c.n) <> 0)
-         INSERT INTO gn_harvest.taxon_tally (source_id, cd_nom, observations)
-         SELECT c.source_id, c.cd_nom, sum(c.n) FROM changed c WHERE c.cd_nom IS NOT NULL
-         GROUP BY c.source_id, c.cd_nom HAVING sum(c.n) <> 0',
-        gn_harvest.changed_rows(TG_OP));
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.tally_observations() IS 'Trigger: counts what a statement changed in the lineage.';
-
-CREATE TRIGGER tally_inserted AFTER INSERT ON gn_harvest.harvested
-    REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_observations();
-
-CREATE TRIGGER tally_updated AFTER UPDATE ON gn_harvest.harvested
-    REFERENCING OLD TABLE AS gone NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_observations();
-
-CREATE TRIGGER tally_deleted AFTER DELETE ON gn_harvest.harvested
-    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_observations();
-
-CREATE TRIGGER tally_truncated AFTER TRUNCATE ON gn_harvest.harvested
-    FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_observations();
-
-CREATE FUNCTION gn_harvest.tally_rejected() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF TG_OP = 'TRUNCATE' THEN
-        DELETE FROM gn_harvest.rejected_tally;
-        RETURN NULL;
-    END IF;
-    EXECUTE format(
-        'INSERT INTO gn_harvest.rejected_tally (source_id, reason, records)
-         SELECT c.source_id, c.reason, sum(c.n)
-         FROM (%s) c
-         WHERE c.discarded_at IS NULL
-         GROUP BY c.source_id, c.reason
-         HAVING sum(c.n) <> 0',
-        gn_harvest.changed_rows(TG_OP));
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.tally_rejected() IS 'Trigger: counts what a statement changed among the rejected records.';
-
-CREATE TRIGGER tally_inserted AFTER INSERT ON gn_harvest.rejected
-    REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_rejected();
-
-CREATE TRIGGER tally_updated AFTER UPDATE ON gn_harvest.rejected
-    REFERENCING OLD TABLE AS gone NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_rejected();
-
-CREATE TRIGGER tally_deleted AFTER DELETE ON gn_harvest.rejected
-    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_rejected();
-
-CREATE TRIGGER tally_truncated AFTER TRUNCATE ON gn_harvest.rejected
-    FOR EACH STATEMENT EXECUTE FUNCTION gn_harvest.tally_rejected();
-
-CREATE FUNCTION gn_harvest.fold_tally(folded integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    tally record;
-BEGIN
-    IF NOT pg_try_advisory_xact_lock('gn_harvest.taxon_tally'::regclass::oid::integer, folded) THEN
-        RETURN;
-    END IF;
-    FOR tally IN
-        SELECT * FROM (VALUES ('taxon_tally', 'cd_nom', 'observations'), ('dataset_tally', 'id_dataset', 'observations'),
-                              ('rejected_tally', 'reason', 'records')) t(name, counted, number)
-    LOOP
-        EXECUTE format(
-            'WITH several AS (
-                 SELECT t.%2$I, sum(t.%3$I) AS n FROM gn_harvest.%1$I t WHERE t.source_id = $1
-                 GROUP BY t.%2$I HAVING count(*) > 1 OR sum(t.%3$I) = 0),
-             removed AS (
-                 DELETE FROM gn_harvest.%1$I t USING several s WHERE t.source_id = $1 AND t.%2$I = s.%2$I)
-             INSERT INTO gn_harvest.%1$I (source_id, %2$I, %3$I)
-             SELECT $1, s.%2$I, s.n FROM several s WHERE s.n <> 0',
-            tally.name, tally.counted, tally.number)
-        USING folded;
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.fold_tally(integer) IS 'Puts together what statements have added to the counts of a source, so that they stay short.';
-
-CREATE FUNCTION gn_harvest.recount() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    LOCK TABLE gn_harvest.harvested, gn_harvest.rejected IN SHARE ROW EXCLUSIVE MODE;
-    IF EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = 'gn_synthese' AND c.relname = 'synthese' AND c.relkind = 'r') THEN
-        UPDATE gn_harvest.harvested h SET cd_nom = s.cd_nom, id_dataset = s.id_dataset
-        FROM ONLY gn_synthese.synthese s
-        WHERE s.id_synthese = h.id_synthese
-          -- Rows of sources whose target is records are numbers of another table.
-          AND NOT h.source_id IN (SELECT r.id FROM gn_harvest.source r WHERE r.target = 'records'
-                                  UNION ALL SELECT f.source_id FROM gn_harvest.former_source f WHERE f.target = 'records')
-          AND (s.cd_nom, s.id_dataset) IS DISTINCT FROM (h.cd_nom, h.id_dataset);
-    END IF;
-    DELETE FROM gn_harvest.taxon_tally;
-    INSERT INTO gn_harvest.taxon_tally (source_id, cd_nom, observations)
-    SELECT h.source_id, h.cd_nom, count(*) FROM gn_harvest.harvested h
-    WHERE h.id_synthese IS NOT NULL AND h.cd_nom IS NOT NULL GROUP BY h.source_id, h.cd_nom;
-    DELETE FROM gn_harvest.dataset_tally;
-    INSERT INTO gn_harvest.dataset_tally (source_id, id_dataset, observations)
-    SELECT h.source_id, h.id_dataset, count(*) FROM gn_harvest.harvested h
-    WHERE h.id_synthese IS NOT NULL AND h.id_dataset IS NOT NULL GROUP BY h.source_id, h.id_dataset;
-    DELETE FROM gn_harvest.rejected_tally;
-    INSERT INTO gn_harvest.rejected_tally (source_id, reason, records)
-    SELECT r.source_id, r.reason, count(*) FROM gn_harvest.rejected r WHERE r.discarded_at IS NULL GROUP BY r.source_id, r.reason;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.recount() IS 'Counts taxa, datasets and rejected records anew from what is held, for instance after an update of Taxref in the target. For superusers; runs wait for it.';
-
 CREATE  FUNCTION "webhook_origin"(
 	"url" TEXT /* & str */
 ) RETURNS TEXT /* String */
@@ -2600,6 +2619,76 @@ COMMENT ON COLUMN gn_harvest.alert_delivery.sent_at IS 'When it went out; null w
 COMMENT ON COLUMN gn_harvest.alert_delivery.given_up_at IS 'When it was given up.';
 COMMENT ON COLUMN gn_harvest.alert_delivery.last_error IS 'Why it did not go out.';
 
+CREATE INDEX alert_resolved_idx ON gn_harvest.alert (resolved_at) WHERE resolved_at IS NOT NULL;
+
+CREATE INDEX rejected_discarded_idx ON gn_harvest.rejected (discarded_at) WHERE discarded_at IS NOT NULL;
+
+CREATE FUNCTION gn_harvest.lasting_run() RETURNS SETOF bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT last.id
+    FROM gn_harvest.source s,
+         LATERAL (SELECT r.id FROM gn_harvest.run r WHERE r.source_id = s.id AND r.mode NOT IN ('check', 'plan') ORDER BY r.id DESC LIMIT 20) last
+    UNION
+    SELECT last.id
+    FROM gn_harvest.source s, (VALUES ('{full,reconcile}'::text[]), ('{full,reconcile,incremental}')) m(modes),
+         LATERAL (SELECT r.id FROM gn_harvest.run r
+                  WHERE r.source_id = s.id AND r.status = 'succeeded' AND r.mode = ANY (m.modes) ORDER BY r.id DESC LIMIT 1) last
+    UNION
+    -- Whether a decision on an unknown value came before or after the run that met it last.
+    SELECT u.last_run FROM gn_harvest.unmapped u
+    UNION
+    SELECT a.run_id FROM gn_harvest.alert a WHERE a.resolved_at IS NULL AND a.run_id IS NOT NULL
+$$;
+COMMENT ON FUNCTION gn_harvest.lasting_run() IS 'Runs that stay in the history however old they are.';
+
+CREATE FUNCTION gn_harvest.prune_some(most integer, run_days integer, alert_days integer, rejected_days integer,
+                                      OUT runs bigint, OUT alerts bigint, OUT rejected bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM gn_harvest.run r
+    WHERE r.id IN (
+        SELECT o.id FROM gn_harvest.run o
+        WHERE (run_days > 0 AND o.mode NOT IN ('check', 'plan') AND o.created_at < now() - make_interval(days => run_days)
+               OR o.mode IN ('check', 'plan') AND o.created_at < now() - interval '1 day')
+          AND (o.status <> 'running' OR o.source_id IS NULL OR o.mode IN ('check', 'plan'))
+          AND NOT o.id IN (SELECT gn_harvest.lasting_run())
+          AND NOT EXISTS (SELECT FROM gn_harvest.slice sl WHERE sl.run_id = o.id)
+          AND NOT EXISTS (SELECT FROM gn_harvest.missing m WHERE m.run_id = o.id)
+        ORDER BY o.created_at LIMIT most
+        FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS runs = ROW_COUNT;
+    DELETE FROM gn_harvest.alert a
+    WHERE a.id IN (
+        SELECT o.id FROM gn_harvest.alert o
+        WHERE alert_days > 0 AND o.resolved_at < now() - make_interval(days => alert_days)
+        ORDER BY o.resolved_at LIMIT most
+        FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS alerts = ROW_COUNT;
+    -- One that still comes is remembered: else it would wait again for somebody to discard it.
+    DELETE FROM gn_harvest.rejected j
+    WHERE j.id IN (
+        SELECT o.id FROM gn_harvest.rejected o
+        WHERE rejected_days > 0 AND o.discarded_at < now() - make_interval(days => rejected_days)
+          AND o.last_seen < now() - make_interval(days => rejected_days)
+        ORDER BY o.discarded_at LIMIT most
+        FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS rejected = ROW_COUNT;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.prune_some(integer, integer, integer, integer) IS 'Removes at most so many runs, alerts and discarded records that are older than so many days; 0 days: none.';
+
+CREATE  FUNCTION "prune_history"() RETURNS TABLE (
+	"runs" bigint,  /* i64 */
+	"alerts" bigint,  /* i64 */
+	"rejected" bigint  /* i64 */
+)
+STRICT 
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'prune_history_wrapper';
+COMMENT ON FUNCTION gn_harvest.prune_history() IS 'Removes now what is older than gn_harvest.run_retention, alert_retention and rejected_retention say; returns how many runs, alerts and discarded records. For superusers; the scheduler does the same by itself, in small steps.';
+
 CREATE OR REPLACE VIEW gn_harvest.all_run AS
 SELECT r.id AS run,
        r.source,
@@ -2637,7 +2726,8 @@ SELECT r.id AS run,
        r.error_message,
        r.error_detail,
        r.error_hint,
-       r.source_id
+       r.source_id,
+       r.read_from
 FROM gn_harvest.run r;
 
 CREATE OR REPLACE VIEW gn_harvest.run_history WITH (security_barrier) AS
@@ -2646,6 +2736,7 @@ FROM gn_harvest.all_run h
 WHERE h.mode NOT IN ('check', 'plan')
   AND (h.source_id IN (SELECT gn_harvest.visible_source(current_user))
        OR h.source_id IS NULL AND gn_harvest.sees_everything(current_user));
+COMMENT ON COLUMN gn_harvest.run_history.read_from IS 'The file that it read in place of the export, and when that was written (bootstrap_url); null: the export.';
 
 DO $$
 DECLARE
@@ -2765,64 +2856,6 @@ COMMENT ON COLUMN gn_harvest.source_status.alert IS 'Message of its gravest open
 COMMENT ON COLUMN gn_harvest.source_status.alert_severity IS 'info, warning or critical.';
 COMMENT ON COLUMN gn_harvest.source_status.alerts IS 'How many of its alerts are open; open_alert lists them.';
 COMMENT ON COLUMN gn_harvest.source_status.organism_uuid IS 'UUID of the organism in the national register.';
-
-CREATE OR REPLACE FUNCTION gn_harvest.map_dataset(source text, uuid uuid, local_uuid uuid) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    mapped_source integer := (gn_harvest.managed_source(source)).id;
-    found_kind    text;
-BEGIN
-    PERFORM gn_harvest.require_observations(gn_harvest.managed_source(source));
-    IF uuid IS NULL OR local_uuid IS NULL THEN
-        RAISE EXCEPTION 'map_dataset needs two UUIDs, that of the source and the local one' USING ERRCODE = 'null_value_not_allowed',
-            HINT = 'SELECT * FROM gn_harvest.metadata_review; shows those that wait. unmap_dataset takes a decision back.';
-    END IF;
-    found_kind := CASE WHEN gn_harvest.is_local('gn_meta', 't_datasets', 'unique_dataset_id', local_uuid) THEN 'dataset'
-                       WHEN gn_harvest.is_local('gn_meta', 't_acquisition_frameworks', 'unique_acquisition_framework_id', local_uuid) THEN 'framework'
-                       WHEN gn_harvest.is_local('utilisateurs', 'bib_organismes', 'uuid_organisme', local_uuid) THEN 'organism' END;
-    IF found_kind IS NULL THEN
-        RAISE EXCEPTION 'nothing here has the UUID %', local_uuid USING ERRCODE = 'no_data_found',
-            DETAIL = 'It is neither a dataset, nor an acquisition framework, nor an organism of this database.',
-            HINT = 'SELECT unique_dataset_id, dataset_name FROM gn_meta.t_datasets; the local one comes last: map_dataset(source, uuid, local_uuid).';
-    END IF;
-    IF EXISTS (SELECT FROM gn_harvest.source_metadata m
-               WHERE m.source_id = mapped_source AND m.uuid = map_dataset.uuid
-               HAVING bool_and(m.kind <> found_kind) AND count(*) > 0) THEN
-        RAISE EXCEPTION '% is no % at the source', uuid, found_kind USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = format('%s is a local %s.', local_uuid, found_kind),
-            HINT = 'Map a dataset to a dataset, a framework to a framework, an organism to an organism.';
-    END IF;
-    INSERT INTO gn_harvest.metadata_mapping AS p (source_id, kind, uuid, local_uuid, set_by)
-    VALUES (mapped_source, found_kind, uuid, local_uuid, gn_harvest.caller())
-    ON CONFLICT ON CONSTRAINT metadata_mapping_pkey
-    DO UPDATE SET local_uuid = EXCLUDED.local_uuid, set_by = EXCLUDED.set_by, set_at = now();
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.run(text, text, boolean, boolean) IS 'Harvests a source now, in a background worker. auto: incremental if there is a watermark, else full (as after adopt_gn2pg), and an interrupted full goes on where it stopped. reconcile: full, and what the source no longer has is deleted here. allow_loss lets it delete more than max_loss, once. wait => false returns at once. Returns the run''s row; a run that failed says why there.';
-
-CREATE FUNCTION gn_harvest.plan(name text, mode text DEFAULT 'auto') RETURNS TABLE (action text, object text, records bigint, reason text, detail text, samples jsonb)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    wanted  gn_harvest.source := gn_harvest.managed_source(name);
-    planned bigint;
-    ended   gn_harvest.run;
-BEGIN
-    PERFORM gn_harvest.check_choice('mode', mode, '{auto,full,incremental,reconcile}');
-    planned := gn_harvest.start_worker(wanted.id, 'plan ' || mode, gn_harvest.caller(), true, false);
-    SELECT * INTO ended FROM gn_harvest.run r WHERE r.id = planned;
-    IF ended.status <> 'succeeded' THEN
-        RAISE EXCEPTION 'the run of source "%" could not be planned: %', name, coalesce(ended.error_message, 'its worker is gone')
-            USING ERRCODE = coalesce(ended.error_sqlstate, '57P02'), DETAIL = coalesce(ended.error_detail, ''), HINT = coalesce(ended.error_hint, '');
-    END IF;
-    RETURN QUERY
-        SELECT p.action, p.object, p.records, p.reason, p.detail, p.samples
-        FROM gn_harvest.plan_result p WHERE p.run_id = planned ORDER BY p.no;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.plan(text, text) IS 'What a run would do now, without doing it: how many observations would be inserted, updated (in which columns), deleted, rejected (why), what would be created or changed of metadata, with examples. Reads the partner like a run. What only triggers and constraints of the target refuse is not foreseen.';
 
 CREATE VIEW gn_harvest.dashboard WITH (security_barrier) AS
 WITH visible AS MATERIALIZED (
@@ -3012,76 +3045,6 @@ COMMENT ON COLUMN gn_harvest.metrics.metric IS 'Name of the measure, in the mann
 COMMENT ON COLUMN gn_harvest.metrics.value IS 'Its value now.';
 COMMENT ON COLUMN gn_harvest.metrics.unit IS 'What it counts; boolean: 0 or 1.';
 COMMENT ON COLUMN gn_harvest.metrics.help IS 'What it says.';
-
-CREATE INDEX alert_resolved_idx ON gn_harvest.alert (resolved_at) WHERE resolved_at IS NOT NULL;
-
-CREATE INDEX rejected_discarded_idx ON gn_harvest.rejected (discarded_at) WHERE discarded_at IS NOT NULL;
-
-CREATE FUNCTION gn_harvest.lasting_run() RETURNS SETOF bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT last.id
-    FROM gn_harvest.source s,
-         LATERAL (SELECT r.id FROM gn_harvest.run r WHERE r.source_id = s.id AND r.mode NOT IN ('check', 'plan') ORDER BY r.id DESC LIMIT 20) last
-    UNION
-    SELECT last.id
-    FROM gn_harvest.source s, (VALUES ('{full,reconcile}'::text[]), ('{full,reconcile,incremental}')) m(modes),
-         LATERAL (SELECT r.id FROM gn_harvest.run r
-                  WHERE r.source_id = s.id AND r.status = 'succeeded' AND r.mode = ANY (m.modes) ORDER BY r.id DESC LIMIT 1) last
-    UNION
-    -- Whether a decision on an unknown value came before or after the run that met it last.
-    SELECT u.last_run FROM gn_harvest.unmapped u
-    UNION
-    SELECT a.run_id FROM gn_harvest.alert a WHERE a.resolved_at IS NULL AND a.run_id IS NOT NULL
-$$;
-COMMENT ON FUNCTION gn_harvest.lasting_run() IS 'Runs that stay in the history however old they are.';
-
-CREATE FUNCTION gn_harvest.prune_some(most integer, run_days integer, alert_days integer, rejected_days integer,
-                                      OUT runs bigint, OUT alerts bigint, OUT rejected bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    DELETE FROM gn_harvest.run r
-    WHERE r.id IN (
-        SELECT o.id FROM gn_harvest.run o
-        WHERE (run_days > 0 AND o.mode NOT IN ('check', 'plan') AND o.created_at < now() - make_interval(days => run_days)
-               OR o.mode IN ('check', 'plan') AND o.created_at < now() - interval '1 day')
-          AND (o.status <> 'running' OR o.source_id IS NULL OR o.mode IN ('check', 'plan'))
-          AND NOT o.id IN (SELECT gn_harvest.lasting_run())
-          AND NOT EXISTS (SELECT FROM gn_harvest.slice sl WHERE sl.run_id = o.id)
-          AND NOT EXISTS (SELECT FROM gn_harvest.missing m WHERE m.run_id = o.id)
-        ORDER BY o.created_at LIMIT most
-        FOR UPDATE SKIP LOCKED);
-    GET DIAGNOSTICS runs = ROW_COUNT;
-    DELETE FROM gn_harvest.alert a
-    WHERE a.id IN (
-        SELECT o.id FROM gn_harvest.alert o
-        WHERE alert_days > 0 AND o.resolved_at < now() - make_interval(days => alert_days)
-        ORDER BY o.resolved_at LIMIT most
-        FOR UPDATE SKIP LOCKED);
-    GET DIAGNOSTICS alerts = ROW_COUNT;
-    -- One that still comes is remembered: else it would wait again for somebody to discard it.
-    DELETE FROM gn_harvest.rejected j
-    WHERE j.id IN (
-        SELECT o.id FROM gn_harvest.rejected o
-        WHERE rejected_days > 0 AND o.discarded_at < now() - make_interval(days => rejected_days)
-          AND o.last_seen < now() - make_interval(days => rejected_days)
-        ORDER BY o.discarded_at LIMIT most
-        FOR UPDATE SKIP LOCKED);
-    GET DIAGNOSTICS rejected = ROW_COUNT;
-END
-$$;
-COMMENT ON FUNCTION gn_harvest.prune_some(integer, integer, integer, integer) IS 'Removes at most so many runs, alerts and discarded records that are older than so many days; 0 days: none.';
-
-CREATE  FUNCTION "prune_history"() RETURNS TABLE (
-	"runs" bigint,  /* i64 */
-	"alerts" bigint,  /* i64 */
-	"rejected" bigint  /* i64 */
-)
-STRICT 
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'prune_history_wrapper';
-COMMENT ON FUNCTION gn_harvest.prune_history() IS 'Removes now what is older than gn_harvest.run_retention, alert_retention and rejected_retention say; returns how many runs, alerts and discarded records. For superusers; the scheduler does the same by itself, in small steps.';
 
 CREATE FUNCTION gn_harvest.effective_rule(concerned integer)
 RETURNS TABLE (rule text, enabled boolean, severity text, threshold double precision, own_threshold boolean)
@@ -3512,6 +3475,29 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.send_alerts() IS 'Looks at the rules that depend on time and sends what waits, in a background worker; returns how many events were sent, and how many wait still. For databases where no scheduler does it: call it by hand or by pg_cron.';
+COMMENT ON FUNCTION gn_harvest.run(text, text, boolean, boolean) IS 'Harvests a source now, in a background worker. auto: incremental if there is a watermark, else full (as after adopt_gn2pg), and an interrupted full goes on where it stopped. reconcile: full, and what the source no longer has is deleted here. allow_loss lets it delete more than max_loss, once. wait => false returns at once. Returns the run''s row; a run that failed says why there.';
+
+CREATE FUNCTION gn_harvest.plan(name text, mode text DEFAULT 'auto') RETURNS TABLE (action text, object text, records bigint, reason text, detail text, samples jsonb)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wanted  gn_harvest.source := gn_harvest.managed_source(name);
+    planned bigint;
+    ended   gn_harvest.run;
+BEGIN
+    PERFORM gn_harvest.check_choice('mode', mode, '{auto,full,incremental,reconcile}');
+    planned := gn_harvest.start_worker(wanted.id, 'plan ' || mode, gn_harvest.caller(), true, false);
+    SELECT * INTO ended FROM gn_harvest.run r WHERE r.id = planned;
+    IF ended.status <> 'succeeded' THEN
+        RAISE EXCEPTION 'the run of source "%" could not be planned: %', name, coalesce(ended.error_message, 'its worker is gone')
+            USING ERRCODE = coalesce(ended.error_sqlstate, '57P02'), DETAIL = coalesce(ended.error_detail, ''), HINT = coalesce(ended.error_hint, '');
+    END IF;
+    RETURN QUERY
+        SELECT p.action, p.object, p.records, p.reason, p.detail, p.samples
+        FROM gn_harvest.plan_result p WHERE p.run_id = planned ORDER BY p.no;
+END
+$$;
+COMMENT ON FUNCTION gn_harvest.plan(text, text) IS 'What a run would do now, without doing it: how many observations would be inserted, updated (in which columns), deleted, rejected (why), what would be created or changed of metadata, with examples. Reads the partner like a run. What only triggers and constraints of the target refuse is not foreseen.';
 
 CREATE FUNCTION gn_harvest.add_source(
     name                 text,
@@ -3554,6 +3540,7 @@ CREATE FUNCTION gn_harvest.add_source(
     schedule             text     DEFAULT NULL,
     reconcile_schedule   text     DEFAULT NULL,
     schedule_jitter      interval DEFAULT NULL,
+    bootstrap_url        text     DEFAULT NULL,
     owner                name     DEFAULT NULL
 ) RETURNS gn_harvest.source
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -3589,10 +3576,11 @@ BEGIN
         'contract', contract, 'ca_certificate', ca_certificate,
         'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
         'organisms_by_name', organisms_by_name,
-        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run))
+        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run, 'bootstrap_url', bootstrap_url))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     PERFORM gn_harvest.check_allowed_host(add_source.url);
+    PERFORM gn_harvest.check_allowed_host(gn_harvest.normalise_file_url(add_source.bootstrap_url));
     -- Records that stayed when a source of this name was dropped are under its number: the source takes it again.
     DELETE FROM gn_harvest.former_source f
     WHERE f.source_id = (SELECT k.source_id FROM gn_harvest.former_source k
@@ -3644,13 +3632,13 @@ BEGIN
     SET (name, url, export_id, metadata_export_id, deletion_export_id, target, organism, organism_uuid, format, filters, key_column, date_column,
          connections, writers, page_size, uncapped_pages, load, retry_budget, look_back, allowed_hours, pause_after_failures,
          protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
-         create_persons, organisms_by_name, after_run, schedule, reconcile_schedule, schedule_jitter, owner)
+         create_persons, organisms_by_name, after_run, schedule, reconcile_schedule, schedule_jitter, bootstrap_url, owner)
       = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.deletion_export_id, wanted.target, wanted.organism, wanted.organism_uuid, wanted.format,
          wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.writers, wanted.page_size, wanted.uncapped_pages, wanted.load,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
          wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
          wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name, wanted.after_run,
-         wanted.schedule, wanted.reconcile_schedule, wanted.schedule_jitter, wanted.owner)
+         wanted.schedule, wanted.reconcile_schedule, wanted.schedule_jitter, wanted.bootstrap_url, wanted.owner)
     WHERE s.id = base.id
     RETURNING s.* INTO result;
     -- A function is told of what comes after it was named.
@@ -3702,6 +3690,7 @@ CREATE FUNCTION gn_harvest.alter_source(
     schedule             text     DEFAULT NULL,
     reconcile_schedule   text     DEFAULT NULL,
     schedule_jitter      interval DEFAULT NULL,
+    bootstrap_url        text     DEFAULT NULL,
     owner                name     DEFAULT NULL,
     clear                text[]   DEFAULT '{}'
 ) RETURNS gn_harvest.source
@@ -3714,11 +3703,11 @@ DECLARE
     refused  text;
 BEGIN
     SELECT c INTO refused FROM unnest(clear) c
-    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,deletion_export_id,key_column,date_column,writers,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run}'::text[]) IS NOT TRUE LIMIT 1;
+    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,deletion_export_id,key_column,date_column,writers,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run,bootstrap_url}'::text[]) IS NOT TRUE LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" can not be cleared', refused
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, deletion_export_id, key_column, date_column, writers, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run.';
+                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, deletion_export_id, key_column, date_column, writers, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run, bootstrap_url.';
     END IF;
     PERFORM gn_harvest.check_owner(alter_source.owner);
     settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
@@ -3733,7 +3722,7 @@ BEGIN
         'contract', contract, 'ca_certificate', ca_certificate,
         'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
         'organisms_by_name', organisms_by_name,
-        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run))
+        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run, 'bootstrap_url', bootstrap_url))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     IF new_name <> before.name AND EXISTS (SELECT FROM gn_harvest.source s WHERE s.name = new_name) THEN
@@ -3741,6 +3730,7 @@ BEGIN
             USING ERRCODE = 'duplicate_object', HINT = 'Choose another name; SELECT source FROM gn_harvest.source_status lists those taken.';
     END IF;
     PERFORM gn_harvest.check_allowed_host(alter_source.url);
+    PERFORM gn_harvest.check_allowed_host(gn_harvest.normalise_file_url(alter_source.bootstrap_url));
     result := gn_harvest.apply_settings(before, settings);
     -- A secret was given for one host: it does not follow the source to another.
     IF gn_harvest.url_host(result.url) <> gn_harvest.url_host(before.url)
@@ -4350,6 +4340,41 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION gn_harvest.end_gn2pg(text, text, text) IS 'Says from where a source goes on after GN2PG.';
+
+CREATE OR REPLACE FUNCTION gn_harvest.map_dataset(source text, uuid uuid, local_uuid uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    mapped_source integer := (gn_harvest.managed_source(source)).id;
+    found_kind    text;
+BEGIN
+    PERFORM gn_harvest.require_observations(gn_harvest.managed_source(source));
+    IF uuid IS NULL OR local_uuid IS NULL THEN
+        RAISE EXCEPTION 'map_dataset needs two UUIDs, that of the source and the local one' USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'SELECT * FROM gn_harvest.metadata_review; shows those that wait. unmap_dataset takes a decision back.';
+    END IF;
+    found_kind := CASE WHEN gn_harvest.is_local('gn_meta', 't_datasets', 'unique_dataset_id', local_uuid) THEN 'dataset'
+                       WHEN gn_harvest.is_local('gn_meta', 't_acquisition_frameworks', 'unique_acquisition_framework_id', local_uuid) THEN 'framework'
+                       WHEN gn_harvest.is_local('utilisateurs', 'bib_organismes', 'uuid_organisme', local_uuid) THEN 'organism' END;
+    IF found_kind IS NULL THEN
+        RAISE EXCEPTION 'nothing here has the UUID %', local_uuid USING ERRCODE = 'no_data_found',
+            DETAIL = 'It is neither a dataset, nor an acquisition framework, nor an organism of this database.',
+            HINT = 'SELECT unique_dataset_id, dataset_name FROM gn_meta.t_datasets; the local one comes last: map_dataset(source, uuid, local_uuid).';
+    END IF;
+    IF EXISTS (SELECT FROM gn_harvest.source_metadata m
+               WHERE m.source_id = mapped_source AND m.uuid = map_dataset.uuid
+               HAVING bool_and(m.kind <> found_kind) AND count(*) > 0) THEN
+        RAISE EXCEPTION '% is no % at the source', uuid, found_kind USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('%s is a local %s.', local_uuid, found_kind),
+            HINT = 'Map a dataset to a dataset, a framework to a framework, an organism to an organism.';
+    END IF;
+    INSERT INTO gn_harvest.metadata_mapping AS p (source_id, kind, uuid, local_uuid, set_by)
+    VALUES (mapped_source, found_kind, uuid, local_uuid, gn_harvest.caller())
+    ON CONFLICT ON CONSTRAINT metadata_mapping_pkey
+    DO UPDATE SET local_uuid = EXCLUDED.local_uuid, set_by = EXCLUDED.set_by, set_at = now();
+END
+$$;
 
 CREATE OR REPLACE FUNCTION gn_harvest.grant_views(role name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -44,7 +44,8 @@ CREATE TABLE gn_harvest.run (
     error_detail    text,
     error_hint      text,
     CONSTRAINT known_status CHECK (status IN ('running', 'succeeded', 'failed', 'cancelled', 'interrupted', 'blocked')),
-    writers         integer[]
+    writers         integer[],
+    read_from       text
 ) WITH (fillfactor = 50);
 CREATE INDEX run_source_idx ON gn_harvest.run (source_id, id);
 CREATE INDEX run_running_idx ON gn_harvest.run (source_id) WHERE status = 'running';

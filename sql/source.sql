@@ -41,10 +41,12 @@ CREATE TABLE gn_harvest.source (
     enabled              boolean     NOT NULL DEFAULT true,
     owner                name        NOT NULL,
     created_at           timestamptz NOT NULL DEFAULT now(),
-    altered_at           timestamptz NOT NULL DEFAULT now()
+    altered_at           timestamptz NOT NULL DEFAULT now(),
+    bootstrap_url        text
 );
 COMMENT ON SEQUENCE gn_harvest.source_id_seq IS 'Numbers of sources.';
 COMMENT ON TABLE gn_harvest.source IS 'One row a source: where it is, how it is read, what is done with what it gives. Written by add_source and alter_source.';
+COMMENT ON COLUMN gn_harvest.source.bootstrap_url IS 'Address of the file that the partner''s GeoNature writes of this export on a schedule: the first full run reads it in place of the export.';
 COMMENT ON COLUMN gn_harvest.source.metadata_mode IS 'full: frameworks, datasets and actors are created and kept up to date; create_only: created, then left to local people; mapped: only what map_dataset names; single_dataset: everything goes into target_dataset. Rows already written follow a change at the next full run.';
 COMMENT ON COLUMN gn_harvest.source.target_dataset IS 'unique_dataset_id of the local dataset that takes everything, in mode single_dataset.';
 COMMENT ON COLUMN gn_harvest.source.create_persons IS 'Whether persons that are not here are created; if not, they are left out of the actors.';
@@ -196,6 +198,7 @@ BEGIN
                   HINT = 'Give a name such as ''CEN Alpes'': accents, quotes and spaces within are welcome.';
     END IF;
     NEW.url := gn_harvest.normalise_url(NEW.url);
+    NEW.bootstrap_url := gn_harvest.normalise_file_url(NEW.bootstrap_url);
     PERFORM gn_harvest.check_range('export_id', NEW.export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('metadata_export_id', NEW.metadata_export_id, 1, 2147483647);
     PERFORM gn_harvest.check_range('deletion_export_id', NEW.deletion_export_id, 1, 2147483647);
@@ -263,6 +266,12 @@ BEGIN
         RAISE EXCEPTION 'filter "%" is not allowed', refused
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Paging is the harvester''s; a token goes into add_source(token => ...) or set_credentials.';
+    END IF;
+    IF NEW.bootstrap_url IS NOT NULL AND NEW.filters <> '{}' THEN
+        RAISE EXCEPTION 'bootstrap_url and filters do not go together'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'The file holds everything that the export has: no filter was applied when it was written.',
+                  HINT = 'Leave bootstrap_url out, or empty it with clear => ''{bootstrap_url}''; or do without filters: filters => ''{}''.';
     END IF;
     SELECT c INTO refused FROM unnest(NEW.protected_columns) c
     WHERE c IS NULL OR NOT c = ANY (gn_harvest.target_columns()) LIMIT 1;

@@ -41,6 +41,7 @@ CREATE FUNCTION gn_harvest.add_source(
     schedule             text     DEFAULT NULL,
     reconcile_schedule   text     DEFAULT NULL,
     schedule_jitter      interval DEFAULT NULL,
+    bootstrap_url        text     DEFAULT NULL,
     owner                name     DEFAULT NULL
 ) RETURNS gn_harvest.source
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -76,10 +77,11 @@ BEGIN
         'contract', contract, 'ca_certificate', ca_certificate,
         'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
         'organisms_by_name', organisms_by_name,
-        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run))
+        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run, 'bootstrap_url', bootstrap_url))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     PERFORM gn_harvest.check_allowed_host(add_source.url);
+    PERFORM gn_harvest.check_allowed_host(gn_harvest.normalise_file_url(add_source.bootstrap_url));
     -- Records that stayed when a source of this name was dropped are under its number: the source takes it again.
     DELETE FROM gn_harvest.former_source f
     WHERE f.source_id = (SELECT k.source_id FROM gn_harvest.former_source k
@@ -131,13 +133,13 @@ BEGIN
     SET (name, url, export_id, metadata_export_id, deletion_export_id, target, organism, organism_uuid, format, filters, key_column, date_column,
          connections, writers, page_size, uncapped_pages, load, retry_budget, look_back, allowed_hours, pause_after_failures,
          protected_columns, on_unknown_value, on_uuid_conflict, max_loss, priority, contract, ca_certificate, metadata_mode, target_dataset,
-         create_persons, organisms_by_name, after_run, schedule, reconcile_schedule, schedule_jitter, owner)
+         create_persons, organisms_by_name, after_run, schedule, reconcile_schedule, schedule_jitter, bootstrap_url, owner)
       = (wanted.name, wanted.url, wanted.export_id, wanted.metadata_export_id, wanted.deletion_export_id, wanted.target, wanted.organism, wanted.organism_uuid, wanted.format,
          wanted.filters, wanted.key_column, wanted.date_column, wanted.connections, wanted.writers, wanted.page_size, wanted.uncapped_pages, wanted.load,
          wanted.retry_budget, wanted.look_back, wanted.allowed_hours, wanted.pause_after_failures, wanted.protected_columns,
          wanted.on_unknown_value, wanted.on_uuid_conflict, wanted.max_loss, wanted.priority, wanted.contract, wanted.ca_certificate,
          wanted.metadata_mode, wanted.target_dataset, wanted.create_persons, wanted.organisms_by_name, wanted.after_run,
-         wanted.schedule, wanted.reconcile_schedule, wanted.schedule_jitter, wanted.owner)
+         wanted.schedule, wanted.reconcile_schedule, wanted.schedule_jitter, wanted.bootstrap_url, wanted.owner)
     WHERE s.id = base.id
     RETURNING s.* INTO result;
     -- A function is told of what comes after it was named.
@@ -223,6 +225,7 @@ CREATE FUNCTION gn_harvest.alter_source(
     schedule             text     DEFAULT NULL,
     reconcile_schedule   text     DEFAULT NULL,
     schedule_jitter      interval DEFAULT NULL,
+    bootstrap_url        text     DEFAULT NULL,
     owner                name     DEFAULT NULL,
     clear                text[]   DEFAULT '{}'
 ) RETURNS gn_harvest.source
@@ -235,11 +238,11 @@ DECLARE
     refused  text;
 BEGIN
     SELECT c INTO refused FROM unnest(clear) c
-    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,deletion_export_id,key_column,date_column,writers,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run}'::text[]) IS NOT TRUE LIMIT 1;
+    WHERE c = ANY ('{organism,organism_uuid,metadata_export_id,deletion_export_id,key_column,date_column,writers,allowed_hours,reconcile_schedule,ca_certificate,target_dataset,after_run,bootstrap_url}'::text[]) IS NOT TRUE LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'setting "%" can not be cleared', refused
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, deletion_export_id, key_column, date_column, writers, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run.';
+                  HINT = 'Those that may be empty: organism, organism_uuid, metadata_export_id, deletion_export_id, key_column, date_column, writers, allowed_hours, reconcile_schedule, ca_certificate, target_dataset, after_run, bootstrap_url.';
     END IF;
     PERFORM gn_harvest.check_owner(alter_source.owner);
     settings := coalesce((SELECT jsonb_object_agg(c, 'null'::jsonb) FROM unnest(clear) c), '{}')
@@ -254,7 +257,7 @@ BEGIN
         'contract', contract, 'ca_certificate', ca_certificate,
         'metadata_mode', metadata_mode, 'target_dataset', target_dataset, 'create_persons', create_persons,
         'organisms_by_name', organisms_by_name,
-        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run))
+        'schedule', schedule, 'reconcile_schedule', reconcile_schedule, 'schedule_jitter', schedule_jitter, 'after_run', after_run, 'bootstrap_url', bootstrap_url))
         -- Apart: a filter that is null is a mistake to be told, not one to be left out.
         || CASE WHEN filters IS NULL THEN '{}' ELSE jsonb_build_object('filters', filters) END;
     IF new_name <> before.name AND EXISTS (SELECT FROM gn_harvest.source s WHERE s.name = new_name) THEN
@@ -262,6 +265,7 @@ BEGIN
             USING ERRCODE = 'duplicate_object', HINT = 'Choose another name; SELECT source FROM gn_harvest.source_status lists those taken.';
     END IF;
     PERFORM gn_harvest.check_allowed_host(alter_source.url);
+    PERFORM gn_harvest.check_allowed_host(gn_harvest.normalise_file_url(alter_source.bootstrap_url));
     result := gn_harvest.apply_settings(before, settings);
     -- A secret was given for one host: it does not follow the source to another.
     IF gn_harvest.url_host(result.url) <> gn_harvest.url_host(before.url)

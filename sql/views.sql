@@ -38,7 +38,8 @@ SELECT r.id AS run,
        r.error_message,
        r.error_detail,
        r.error_hint,
-       r.source_id
+       r.source_id,
+       r.read_from
 FROM gn_harvest.run r;
 COMMENT ON VIEW gn_harvest.all_run IS 'Every run, checks too, whoever asks. A run whose worker is gone shows as interrupted at once. For the extension''s own functions.';
 
@@ -85,6 +86,7 @@ COMMENT ON COLUMN gn_harvest.run_history.error_message IS 'What happened.';
 COMMENT ON COLUMN gn_harvest.run_history.error_detail IS 'What was seen.';
 COMMENT ON COLUMN gn_harvest.run_history.error_hint IS 'What to do.';
 COMMENT ON COLUMN gn_harvest.run_history.source_id IS 'Number of the source; null once it has been dropped.';
+COMMENT ON COLUMN gn_harvest.run_history.read_from IS 'The file that it read in place of the export, and when that was written (bootstrap_url); null: the export.';
 
 -- The columns of all_run are the same ones.
 DO $$

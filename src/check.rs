@@ -1,6 +1,7 @@
 //! check_source: what works and what does not, before the first run. One row a check.
 //! Nothing stays in the target: the sample is written in a transaction that is rolled back.
 
+mod file;
 mod partner;
 mod target;
 

@@ -137,12 +137,17 @@ pub fn note_all(session: &Session) -> Result<i64, Failure> {
 
 /// Asks the source what has disappeared. None when that could not be read, which is said: it is asked for next time.
 pub fn read_told(session: &Session, means: Means) -> Result<Option<Vec<Deletion>>, Failure> {
-    let source = &session.source;
-    let Some(since) = source
-        .deletion_watermark
-        .as_deref()
-        .and_then(|date| probe::since(date, source.look_back_seconds))
-    else {
+    read_told_since(session, means, session.source.deletion_watermark.as_deref())
+}
+
+/// The same from a date on, the look-back taken off.
+pub fn read_told_since(
+    session: &Session,
+    means: Means,
+    date: Option<&str>,
+) -> Result<Option<Vec<Deletion>>, Failure> {
+    let look_back = session.source.look_back_seconds;
+    let Some(since) = date.and_then(|date| probe::since(date, look_back)) else {
         // Nothing was held before this run: nothing of it can have been deleted.
         return Ok(Some(Vec::new()));
     };
@@ -202,6 +207,12 @@ pub fn note_deleted(
         &[session.task.run_id.into(), session.source.id.into(), ids.into(), seen.to_vec().into()],
     )?;
     Ok(())
+}
+
+/// The earliest of some dates, as it was written.
+pub fn earliest<'a>(dates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let dates = dates.filter_map(|date| Some((record::parse_date(date)?, date)));
+    dates.min().map(|(_, date)| date)
 }
 
 /// The latest of some dates, as it was written: from where the log is asked next time.

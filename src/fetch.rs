@@ -2,6 +2,8 @@
 //! The main thread of a run feeds slices in and takes parts out; the threads
 //! here never touch PostgreSQL, so one that hangs can be left behind.
 
+#[path = "fetch/file.rs"]
+pub mod file;
 #[path = "fetch/pace.rs"]
 pub mod pace;
 #[path = "fetch/plan.rs"]
@@ -129,6 +131,12 @@ pub enum Event<T> {
     Part(Part<T>),
     /// Every part of that slice has been given out.
     SliceDone(i32),
+    /// Of a file only: it is another than before, and is read from its beginning as that slice; what tells it from
+    /// others. Earlier slices count no more.
+    Restarted {
+        slice: i32,
+        mark: Option<String>,
+    },
     /// The read has failed; what comes after this may be ignored.
     Failed(FetchError),
     /// Every slice is done, and no more will come.

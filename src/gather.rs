@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use crate::bootstrap::{self, FileToRead};
 use crate::deletion;
 use crate::error::Failure;
-use crate::fetch::{Event, Fetcher, KeyRange, Part, Request};
+use crate::fetch::file::FileReader;
+use crate::fetch::{Event, Fetcher, KeyRange, Part, Request, Slice};
 use crate::geonature::Traffic;
 use crate::handover::{Handover, Page};
-use crate::harvest::{Session, within_hours};
+use crate::harvest::{Session, phase, within_hours};
+use crate::intake::Intake;
 use crate::reading::Reading;
 use crate::record::Batch;
 use crate::run::{self, Counts};
@@ -109,7 +112,23 @@ pub fn read(
     let mut writers = Writers::muster(session, reading)?;
     let mut seen = Seen::default();
     loop {
-        read_slices(session, reading, target, &mut writers, &mut seen)?;
+        let intake = match &reading.file {
+            None => Intake::Export(start_export(session, reading, target)?),
+            Some(file) => Intake::File(start_file(session, file, target)?, file),
+        };
+        let mut writer = Writer {
+            session,
+            reading,
+            target,
+            writers: &mut writers,
+            parts: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            seen: &mut seen,
+        };
+        let result = writer.follow(&intake);
+        intake.stop(PATIENCE);
+        result?;
         let Some(others) = writers.take() else {
             return Ok(seen);
         };
@@ -132,14 +151,29 @@ fn release_lost(run_id: i64) -> Result<bool, Failure> {
     Ok(lost)
 }
 
-/// Reads the slices that nobody has claimed.
-fn read_slices(
+/// Starts to read the file, what of it nobody has written. Where that is nothing, its dates are still to be read.
+fn start_file(
+    session: &Session,
+    file: &FileToRead,
+    target: &dyn Target,
+) -> Result<FileReader<Parsed>, Failure> {
+    let run_id = session.task.run_id;
+    let slice = postgres::transaction(|| match run::claim_slice(run_id)? {
+        Some(slice) => Ok(slice),
+        None => Ok(Slice {
+            no: run::last_slice(run_id)?,
+            remaining: Vec::new(),
+        }),
+    })?;
+    file.start(slice, &target.reader())
+}
+
+/// Starts to read the export: slices are asked for and given later.
+fn start_export(
     session: &Session,
     reading: &Reading,
-    target: &mut dyn Target,
-    writers: &mut Option<Writers>,
-    seen: &mut Seen,
-) -> Result<(), Failure> {
+    target: &dyn Target,
+) -> Result<Fetcher<Parsed>, Failure> {
     let source = &session.source;
     let mut request = Request::new(source.export_id, reading.order.clone());
     request.filters = reading.filters.clone();
@@ -166,20 +200,8 @@ fn read_slices(
         };
         (parsed, keys)
     });
-    let fetcher = Fetcher::start(session.client.clone(), request, parse, postgres::spawn)?;
-    let mut writer = Writer {
-        session,
-        reading,
-        target,
-        writers,
-        parts: Vec::new(),
-        rows: 0,
-        bytes: 0,
-        seen,
-    };
-    let result = writer.follow(&fetcher);
-    fetcher.stop(PATIENCE);
-    result
+    let client = session.client.clone();
+    Ok(Fetcher::start(client, request, parse, postgres::spawn)?)
 }
 
 /// Gathers parts into batches and writes them.
@@ -195,7 +217,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn follow(&mut self, fetcher: &Fetcher<Parsed>) -> Result<(), Failure> {
+    fn follow(&mut self, intake: &Intake) -> Result<(), Failure> {
         let (mut beat, mut news) = (Instant::now(), Instant::now());
         let mut open = true;
         loop {
@@ -204,16 +226,19 @@ impl Writer<'_> {
             if let Some(writers) = self.writers {
                 writers.look_after(self.session)?;
             }
-            while open && fetcher.hungry() {
-                open = self.feed(fetcher)?;
+            while open && intake.hungry() {
+                open = self.feed(intake)?;
             }
             // A writer that is being sent something takes it piece by piece.
             let hurry = self.writers.as_ref().is_some_and(Writers::is_sending);
             let glance = Duration::from_millis(if hurry { 5 } else { 100 });
-            match postgres::shown_as_waiting(|| fetcher.recv_timeout(glance)) {
+            match postgres::shown_as_waiting(|| intake.recv_timeout(glance)) {
                 Some(Event::Part(part)) => {
                     news = Instant::now();
                     self.seen.note(part.total);
+                    if let Some(file) = &self.reading.file {
+                        file.note_end(part.covered);
+                    }
                     self.rows += part.rows;
                     self.bytes += part.bytes;
                     self.parts.push(part);
@@ -224,9 +249,13 @@ impl Writer<'_> {
                 Some(Event::Failed(error)) => {
                     // What came whole is kept: the next run need not ask for it again.
                     self.flush()?;
-                    return Err(error.into());
+                    return Err(intake.failure(error));
                 }
-                Some(Event::Finished) => return self.flush(),
+                Some(Event::Finished) => {
+                    intake.finished();
+                    return self.flush();
+                }
+                Some(Event::Restarted { slice, mark }) => self.begin_anew(slice, mark)?,
                 Some(Event::SliceDone(_)) => {}
                 None if news.elapsed() > IDLE && !self.parts.is_empty() => self.flush()?,
                 None => {}
@@ -235,13 +264,19 @@ impl Writer<'_> {
                 postgres::transaction(|| {
                     run::set_traffic(self.session.task.run_id, &self.session.traffic)
                 })?;
+                if let Some(text) = intake.progress() {
+                    phase(self.session, &text, None)?;
+                }
                 beat = Instant::now();
             }
         }
     }
 
     /// Claims a slice for the threads; false when there is none left.
-    fn feed(&mut self, fetcher: &Fetcher<Parsed>) -> Result<bool, Failure> {
+    fn feed(&mut self, intake: &Intake) -> Result<bool, Failure> {
+        let Intake::Export(fetcher) = intake else {
+            return Ok(false);
+        };
         match postgres::transaction(|| run::claim_slice(self.session.task.run_id))? {
             Some(slice) => {
                 fetcher.add_slice(slice);
@@ -252,6 +287,30 @@ impl Writer<'_> {
                 Ok(false)
             }
         }
+    }
+
+    /// The file is another one than before. What came of that one and is written already stays; what is not, does not
+    /// count, and must not come after what comes of this one.
+    fn begin_anew(&mut self, slice: i32, mark: Option<String>) -> Result<(), Failure> {
+        let Some(file) = &self.reading.file else {
+            return Ok(());
+        };
+        self.parts.clear();
+        (self.rows, self.bytes) = (0, 0);
+        if let Some(writers) = self.writers {
+            writers.settle(self.session)?;
+        }
+        let (session, run_id) = (self.session, self.session.task.run_id);
+        postgres::transaction(|| {
+            let read_before = run::fetched(run_id)?.0 > 0;
+            if read_before && session.task.planned().is_some() {
+                return Err(bootstrap::replaced_under_a_plan());
+            }
+            if read_before {
+                run::warn(run_id, bootstrap::READ_AGAIN)?;
+            }
+            file.restarted(session, slice, mark)
+        })
     }
 
     /// Records of a batch. Several writers get some each before the end, so that they end together.

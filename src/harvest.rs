@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::alert::{self, Findings};
+use crate::bootstrap::FileToRead;
 use crate::deletion::{self, Means};
 use crate::error::Failure;
 use crate::fetch::Order;
@@ -147,7 +148,7 @@ pub fn within_hours(source: &Source) -> Result<(), Failure> {
 
 fn harvest(session: &Session) -> Result<(), Failure> {
     phase(session, "asking the source", None)?;
-    let reading = match reading::prepare(session)? {
+    let mut reading = match reading::prepare(session)? {
         Prepared::Reading(reading) => *reading,
         Prepared::Empty { reconcile } => return empty_export(session, reconcile),
     };
@@ -162,6 +163,12 @@ fn harvest(session: &Session) -> Result<(), Failure> {
         upkeep::begin(session, &reading, synthese)?;
     }
     let (seen, passes) = read(session, &reading, opened.target())?;
+    if let Some(file) = &reading.file {
+        // Only now is it known what the file tells.
+        let watermark = file.watermark();
+        postgres::transaction(|| run::set_watermark(session.task.run_id, watermark.as_deref()))?;
+        reading.watermark = watermark;
+    }
     if let Some(synthese) = opened.synthese() {
         upkeep::finish(session, &reading, synthese)?;
     }
@@ -229,7 +236,9 @@ fn delete(
     postgres::transaction(|| require_same_source(&session.source))?;
     let before = session.source.deletion_watermark.clone();
     let Some(deletions) = find_deleted(session, reading, seen)? else {
-        return Ok(before);
+        // Who held nothing before has to ask from when the file was written, as soon as it can.
+        let since = reading.file.as_ref().map(FileToRead::deletions_since);
+        return Ok(before.or(since));
     };
     deletion::apply(session, target)?;
     let told = deletions.iter().map(|deletion| deletion.date.as_str());
@@ -246,6 +255,9 @@ pub fn find_deleted(
     seen: &Seen,
 ) -> Result<Option<Vec<Deletion>>, Failure> {
     let run_id = session.task.run_id;
+    if let Some(file) = &reading.file {
+        return find_deleted_since(session, reading.means, file);
+    }
     let deletions = match reading.means {
         Means::None => return Ok(None),
         Means::Comparison => None,
@@ -272,6 +284,26 @@ pub fn find_deleted(
         true => deletions,
         false => Some(Vec::new()),
     })
+}
+
+/// Notes what the source has deleted since a file was written; records that are not in the file are not looked at. The
+/// log is asked from where increments go on: what is there again although it tells otherwise is read again by the next.
+fn find_deleted_since(
+    session: &Session,
+    means: Means,
+    file: &FileToRead,
+) -> Result<Option<Vec<Deletion>>, Failure> {
+    if !means.tells() {
+        return Ok(None);
+    }
+    let since = file.deletions_since();
+    let before = session.source.deletion_watermark.as_deref();
+    let since = deletion::earliest(before.into_iter().chain([since.as_str()]));
+    let deletions = deletion::read_told_since(session, means, since)?;
+    if let Some(deletions) = &deletions {
+        postgres::transaction(|| deletion::note_deleted(session, deletions, &[]))?;
+    }
+    Ok(deletions)
 }
 
 /// Removes what came from the source; of gn_synthese its row in t_sources too.
@@ -308,13 +340,16 @@ fn conclude(
         "UPDATE gn_harvest.run SET source_total = $2 WHERE id = $1",
         &[
             run_id.into(),
-            seen.greatest_total.map(|total| total as i64).into(),
+            seen.greatest_total
+                .map(|total| total as i64)
+                .or(reading.file.as_ref().and_then(|file| file.announced))
+                .into(),
         ],
     )?;
     for warning in what_does_not_add_up(session, reading, seen, passes)? {
         run::warn(run_id, &warning)?;
     }
-    if reading.full && !reading.resumed {
+    if reading.full && !reading.resumed && reading.file.is_none() {
         synthese::forget_known(source.id, run_id)?;
         synthese::forget_vanished(source.id, run_id)?;
     }
@@ -361,6 +396,7 @@ pub fn what_does_not_add_up(
     if !reading.full {
         return Ok(said);
     }
+    said.extend(reading.file.as_ref().and_then(FileToRead::shortage));
     let (fetched, repeated, hidden) = Spi::connect(|client| -> Result<(i64, i64, i64), Failure> {
         let row = client
             .select(

@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 mod alert;
 mod api;
+mod bootstrap;
 mod check;
 mod clock;
 mod deletion;
@@ -13,6 +14,7 @@ mod gather;
 mod handover;
 mod harvest;
 mod home;
+mod intake;
 mod launcher;
 mod plan;
 mod postgres;
@@ -37,6 +39,8 @@ mod writers;
 // Without PostgreSQL: compiled by tests/pure as well, which uses more of them than the extension does.
 #[allow(dead_code, unused_imports)]
 mod fetch;
+#[allow(dead_code, unused_imports)]
+mod file;
 #[allow(dead_code, unused_imports)]
 mod geonature;
 #[allow(dead_code, unused_imports)]

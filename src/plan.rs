@@ -199,6 +199,14 @@ fn count_read(
         (None, Means::Comparison, _) => {
             "reconcile: everything, compared with what is here".to_owned()
         }
+        (None, _, resumed) if let Some(file) = &reading.file => {
+            let part = if resumed {
+                "what is left of"
+            } else {
+                "everything in"
+            };
+            format!("full: {part} the file {}", file.described)
+        }
         (None, _, true) => "full: what an interrupted run has left to read".to_owned(),
         (None, _, false) => "full: everything".to_owned(),
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::error::Failure;
-use crate::geonature::{Client, Endpoint, Limits, Page, PageQuery, Stop, Traffic};
+use crate::geonature::{Client, Credentials, Endpoint, Limits, Page, PageQuery, Stop, Traffic};
 use crate::mapping::{COLUMNS, DatasetOrigin, FieldMapping, Layout, MappingError, Origin};
 use crate::postgres;
 use crate::record::{self, Lengths};
@@ -25,7 +25,25 @@ pub fn client(
     traffic: &Arc<Traffic>,
     stop: &Arc<Stop>,
 ) -> Result<Client, Failure> {
-    let endpoint = Endpoint::new(&source.url, source.credentials())?;
+    client_with(source, source.credentials(), traffic, stop)
+}
+
+/// A client that knows no secret, for what is open to everyone, wherever it is.
+pub fn client_without_secrets(
+    source: &Source,
+    traffic: &Arc<Traffic>,
+    stop: &Arc<Stop>,
+) -> Result<Client, Failure> {
+    client_with(source, Credentials::Public, traffic, stop)
+}
+
+fn client_with(
+    source: &Source,
+    credentials: Credentials,
+    traffic: &Arc<Traffic>,
+    stop: &Arc<Stop>,
+) -> Result<Client, Failure> {
+    let endpoint = Endpoint::new(&source.url, credentials)?;
     let limits = Limits {
         connect_timeout: Duration::from_secs(settings::CONNECT_TIMEOUT.get() as u64),
         request_timeout: Duration::from_secs(settings::REQUEST_TIMEOUT.get() as u64),

@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 
 use crate::alert::ColumnChange;
+use crate::bootstrap::{self, FileToRead};
 use crate::deletion::{self, Means};
 use crate::error::Failure;
 use crate::fetch::Order;
+use crate::geonature::Page;
 use crate::harvest::Session;
 use crate::mapping::{FieldMapping, Layout};
 use crate::publication::Exports;
@@ -39,12 +41,19 @@ pub struct Reading {
     /// From when on changes were asked for, and the source's clock when they were.
     pub since: Option<String>,
     pub clock: DateTime<Utc>,
+    /// What is read in place of the export.
+    pub file: Option<FileToRead>,
 }
 
 impl Reading {
     /// Whether what is missing of the ranges read has to be noted.
     pub fn compares(&self) -> bool {
-        self.full && self.means != Means::None
+        self.full && self.means != Means::None && self.file.is_none()
+    }
+
+    /// How the records that are read are laid out: those of a file may be otherwise than those of the export.
+    pub fn records_layout(&self) -> &Layout {
+        self.file.as_ref().map_or(&self.layout, |file| &file.layout)
     }
 
     pub fn is_numeric(&self) -> bool {
@@ -176,6 +185,10 @@ fn prepare_full(
         return Ok(None);
     }
     let layout = probe::layout(source, mappings, &items, sample.geojson)?;
+    if let (Some(address), None) = (bootstrap::wanted(source, reconcile), &unfinished) {
+        let file = bootstrap::prepare(session, address, mappings, (&sample, &layout))?;
+        return Ok(Some(reading_of_file(session, &sample, layout, file)?));
+    }
     let clock = sample.server_date.unwrap_or_else(Utc::now);
     let mut watermark = match &layout.action_date {
         Some(column) => probe::changes(client, source, column, clock, None)?.greatest,
@@ -232,7 +245,39 @@ fn prepare_full(
         exports,
         since: None,
         clock,
+        file: None,
     }))
+}
+
+/// Reads a file in place of the export. Its records are told apart by their places, so that it is read in one go.
+fn reading_of_file(
+    session: &Session,
+    sample: &Page,
+    layout: Layout,
+    file: FileToRead,
+) -> Result<Reading, Failure> {
+    announce(session, file.left.or(file.announced), None, None)?;
+    let items: Vec<&str> = sample.items().collect();
+    let exports = Exports {
+        selection: file.selection,
+        ..Exports::of(&session.source, &items)
+    };
+    Ok(Reading {
+        order: Order::Windows {
+            key: layout.key.clone().unwrap_or_default(),
+            width: None,
+        },
+        filters: Vec::new(),
+        watermark: None,
+        full: true,
+        resumed: file.resumed,
+        means: deletion::means(session, &layout, &exports, false),
+        exports,
+        since: None,
+        clock: sample.server_date.unwrap_or_else(Utc::now),
+        layout,
+        file: Some(file),
+    })
 }
 
 /// Page numbers mean nothing to a later run: nothing of this one can be taken up.
@@ -349,6 +394,7 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<I
         resumed: false,
         since: Some(since),
         clock,
+        file: None,
     })))
 }
 

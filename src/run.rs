@@ -432,6 +432,57 @@ pub fn unfinished_full(source_id: i32, fingerprint: &str) -> Result<Option<Unfin
     })
 }
 
+/// Writes what another run has to share to go on with this one; none: nobody can.
+pub fn set_settings(run_id: i64, settings: Option<&str>) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run SET settings = $2 WHERE id = $1",
+        &[run_id.into(), settings.into()],
+    )?;
+    Ok(())
+}
+
+/// Writes where increments go on from, when it was not known at the beginning.
+pub fn set_watermark(run_id: i64, watermark: Option<&str>) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run SET watermark = $2 WHERE id = $1",
+        &[run_id.into(), watermark.into()],
+    )?;
+    Ok(())
+}
+
+/// Says which file is read in place of the export.
+pub fn set_read_from(run_id: i64, file: &str) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE gn_harvest.run SET read_from = $2 WHERE id = $1",
+        &[run_id.into(), file.into()],
+    )?;
+    Ok(())
+}
+
+/// Voids the slices of a run and begins one in their place, which the caller has claimed. Those that are void stay,
+/// empty: they count as read.
+pub fn begin_slice_anew(run_id: i64, slice: i32, greatest: i64) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE gn_harvest.slice SET whole = 'empty', done = '{}' WHERE run_id = $1",
+        &[run_id.into()],
+    )?;
+    Spi::run_with_args(
+        "INSERT INTO gn_harvest.slice (run_id, no, cut_by, whole, claimed_by)
+         VALUES ($1, $2, $1, int8range(0, $3, '[]'), pg_backend_pid())",
+        &[run_id.into(), slice.into(), greatest.into()],
+    )?;
+    Ok(())
+}
+
+/// The last slice of a run, whatever is left of it.
+pub fn last_slice(run_id: i64) -> Result<i32, Failure> {
+    let last = Spi::get_one_with_args::<i32>(
+        "SELECT max(no) FROM gn_harvest.slice WHERE run_id = $1",
+        &[run_id.into()],
+    )?;
+    last.ok_or_else(changed_under_way)
+}
+
 /// Hands the slices of an unfinished run to this one, with the watermark that they were read for.
 pub fn take_over(run_id: i64, unfinished: &Unfinished) -> Result<(), Failure> {
     Spi::run_with_args(

@@ -11,6 +11,7 @@ pub static LANGUAGE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>
 pub static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static REQUEST_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(120);
 pub static MAX_BODY: GucSetting<i32> = GucSetting::<i32>::new(64);
+pub static MAX_FILE: GucSetting<i32> = GucSetting::<i32>::new(20 * 1024);
 pub static LOCK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 pub static WRITERS: GucSetting<i32> = GucSetting::<i32>::new(1);
 pub static BATCH_SIZE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
@@ -62,6 +63,14 @@ pub fn register() {
             &MAX_BODY,
             1,
             2047,
+            GucFlags::UNIT_MB,
+        ),
+        (
+            c"gn_harvest.max_file",
+            c"Size of a file to begin with (bootstrap_url), unpacked, past which it is refused.",
+            &MAX_FILE,
+            1,
+            i32::MAX,
             GucFlags::UNIT_MB,
         ),
         (

@@ -43,6 +43,8 @@ pub struct Source {
     pub create_persons: bool,
     pub organisms_by_name: bool,
     pub owner: String,
+    /// The file that the first full run reads in place of the export.
+    pub bootstrap_url: Option<String>,
     pub id_source: Option<i32>,
     pub watermark: Option<String>,
     pub watermark_column: Option<String>,

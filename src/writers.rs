@@ -60,7 +60,7 @@ impl Writers {
         if expected.is_some_and(|rows| rows <= i64::from(settings::BATCH_SIZE.get())) {
             return Ok(None);
         }
-        let setup = serde_json::to_vec(&(&reading.layout, reading.compares()))
+        let setup = serde_json::to_vec(&(reading.records_layout(), reading.compares()))
             .map_err(|error| Failure::new("XX000", error.to_string()))?;
         let mut writers = Writers {
             run_id,
@@ -145,6 +145,18 @@ impl Writers {
             if writer.sending.is_none() && writer.ahead() < AHEAD {
                 writer.hand(message);
                 return Ok(None);
+            }
+            postgres::wait_latch(GLANCE);
+        }
+    }
+
+    /// Waits until those that are left have written what they have.
+    pub fn settle(&mut self, session: &Session) -> Result<(), Failure> {
+        loop {
+            self.look_after(session)?;
+            let mut working = self.all.iter().filter(|writer| writer.is_working());
+            if working.all(|writer| writer.sending.is_none() && writer.ahead() == 0) {
+                return Ok(());
             }
             postgres::wait_latch(GLANCE);
         }

@@ -29,11 +29,14 @@ ALTER TABLE gn_harvest.source
     ADD COLUMN reconcile_schedule text,
     ADD COLUMN schedule_jitter    interval NOT NULL DEFAULT '0',
     ADD COLUMN writers            integer,
-    ADD COLUMN load               text     NOT NULL DEFAULT 'standard';
+    ADD COLUMN load               text     NOT NULL DEFAULT 'standard',
+    ADD COLUMN bootstrap_url      text;
 
 -- part: table run
 
-ALTER TABLE gn_harvest.run ADD COLUMN writers integer[];
+ALTER TABLE gn_harvest.run
+    ADD COLUMN writers   integer[],
+    ADD COLUMN read_from text;
 
 -- part: table source_state
 

@@ -17,6 +17,15 @@ fn normalise_url(url: &str) -> String {
     parsed.as_str().trim_end_matches('/').to_owned()
 }
 
+/// The address of a file in its canonical form, or an error that says what is wrong with it.
+#[pg_extern(immutable, strict)]
+fn normalise_file_url(url: &str) -> String {
+    match geonature::parse_file_url(url) {
+        Ok(parsed) => parsed.into(),
+        Err(error) => Failure::from(error).raise(),
+    }
+}
+
 /// Scheme, host and port of an address: what a secret is given for.
 #[pg_extern(immutable, strict)]
 fn url_host(url: &str) -> String {
@@ -111,6 +120,7 @@ fn hide_statement(function: &str) {
 
 extension_sql!(
     "COMMENT ON FUNCTION gn_harvest.normalise_url(text) IS 'The address of a GeoNature in its canonical form, or an error that says what is wrong with it.';
+     COMMENT ON FUNCTION gn_harvest.normalise_file_url(text) IS 'The address of a file in its canonical form, or an error that says what is wrong with it.';
      COMMENT ON FUNCTION gn_harvest.url_host(text) IS 'Scheme, host and port of an address.';
      COMMENT ON FUNCTION gn_harvest.check_allowed_host(text) IS 'Refuses an address whose host is not among gn_harvest.allowed_hosts.';
      COMMENT ON FUNCTION gn_harvest.target_columns() IS 'Columns of gn_synthese.synthese that a harvest fills with values of the export: those that protected_columns knows.';
@@ -120,5 +130,5 @@ extension_sql!(
      COMMENT ON FUNCTION gn_harvest.rejection_reasons() IS 'Reason codes of rejected_record, each explained in the README.';
      COMMENT ON FUNCTION gn_harvest.hide_statement(text) IS 'Hides the running statement, which holds a secret, from pg_stat_activity and from the log of errors.';",
     name = "source_functions",
-    requires = [normalise_url, url_host, check_allowed_host, target_columns, field_columns, check_constant, mappable_columns, rejection_reasons, hide_statement]
+    requires = [normalise_url, normalise_file_url, url_host, check_allowed_host, target_columns, field_columns, check_constant, mappable_columns, rejection_reasons, hide_statement]
 );

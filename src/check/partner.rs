@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use chrono::Utc;
 
+use super::file;
 use super::{ERROR, OK, Report, WARNING, list};
 use crate::deletion::departures;
 use crate::error::Failure;
@@ -67,6 +68,7 @@ pub(super) fn ask(
         let single_dataset = source.metadata_mode == MetadataMode::SingleDataset;
         columns(&layout, &exports, single_dataset, report);
     }
+    file::look(session, &mappings, (&page, &layout), report)?;
     Ok(Some((layout, page)))
 }
 

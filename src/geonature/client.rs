@@ -24,7 +24,7 @@ use super::retry::{Retry, Tries, http_date, retry_after};
 use super::session::Session;
 
 /// Bytes of a body in which an excerpt is looked for.
-const EXCERPT_OF: usize = 8 * 1024;
+pub(super) const EXCERPT_OF: usize = 8 * 1024;
 
 /// A GeoNature as we talk to it. Clones share the session, the budget and the connections.
 #[derive(Clone)]
@@ -288,7 +288,7 @@ impl Inner {
     }
 
     /// Refuses to ask where we may not; at each step of a redirect too.
-    fn refuse_forbidden(&self, url: &Url) -> Result<(), FetchError> {
+    pub(super) fn refuse_forbidden(&self, url: &Url) -> Result<(), FetchError> {
         self.limits.allowed_hosts.check(url)?;
         match self.limits.allow_link_local {
             true => Ok(()),
@@ -426,7 +426,7 @@ impl Inner {
     }
 
     /// Our own secrets, and those that the server has given us.
-    fn mask(&self, url: &Url) -> Mask {
+    pub(super) fn mask(&self, url: &Url) -> Mask {
         let own = match &self.endpoint.credentials {
             Credentials::Public => None,
             Credentials::Token(secret)

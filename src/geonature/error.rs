@@ -54,6 +54,14 @@ pub enum FetchError {
     BadShape { seen: Box<Seen>, expected: String },
     #[error("the answer is larger than {limit} bytes")]
     BodyTooLarge { seen: Box<Seen>, limit: u64 },
+    #[error("the address of the file is not usable: {reason}")]
+    InvalidFileUrl { reason: String },
+    #[error("the file to begin with is not there")]
+    FileMissing { seen: Box<Seen> },
+    #[error("the file to begin with can not be used: {reason}")]
+    FileBroken { seen: Box<Seen>, reason: String },
+    #[error("the file to begin with is larger than {limit} bytes")]
+    FileTooLarge { seen: Box<Seen>, limit: u64 },
     #[error("the server refuses the login or the token")]
     CredentialsRefused { seen: Box<Seen> },
     #[error("{what} needs a login and password, a token does not open it")]
@@ -180,6 +188,15 @@ impl FetchError {
             Self::BodyTooLarge { .. } => {
                 "Ask for smaller pages with gn_harvest.alter_source(name, page_size => …)."
             }
+            Self::InvalidFileUrl { .. } => {
+                "Give the whole address of the file, for example https://gn.example.org/geonature/api/media/exports/schedules/Synthese.json."
+            }
+            Self::FileMissing { .. } | Self::FileBroken { .. } => {
+                "Check it with gn_harvest.check_source(name). Give another with gn_harvest.alter_source(name, bootstrap_url => '…'), or read everything through the API: alter_source(name, clear => '{bootstrap_url}')."
+            }
+            Self::FileTooLarge { .. } => {
+                "A superuser raises the limit: ALTER SYSTEM SET gn_harvest.max_file = '…'; SELECT pg_reload_conf();"
+            }
             Self::Timeout { .. } => {
                 "Ask for smaller pages with gn_harvest.alter_source(name, page_size => …), or allow more time."
             }
@@ -203,12 +220,13 @@ impl FetchError {
     pub fn sqlstate(&self) -> &'static str {
         match self {
             Self::RetryBudgetExhausted { last, .. } => last.sqlstate(),
-            Self::InvalidUrl { .. } | Self::InvalidToken => "22023",
+            Self::InvalidUrl { .. } | Self::InvalidFileUrl { .. } | Self::InvalidToken => "22023",
             Self::Connect { .. } | Self::Tls { .. } => "08001",
             Self::AddressRefused { .. } => "08004",
             Self::Network { .. } | Self::Timeout { .. } => "08006",
-            Self::NotJson { .. } | Self::BadShape { .. } => "22032",
-            Self::BodyTooLarge { .. } => "54000",
+            Self::NotJson { .. } | Self::BadShape { .. } | Self::FileBroken { .. } => "22032",
+            Self::BodyTooLarge { .. } | Self::FileTooLarge { .. } => "54000",
+            Self::FileMissing { .. } => "58P01",
             Self::CredentialsRefused { .. } | Self::LoginNeeded { .. } => "28000",
             Self::ExportForbidden { .. } | Self::HostNotAllowed { .. } => "42501",
             Self::ExportNotFound { .. } => "42704",
@@ -266,6 +284,9 @@ impl FetchError {
             | Self::NotJson { seen }
             | Self::BadShape { seen, .. }
             | Self::BodyTooLarge { seen, .. }
+            | Self::FileMissing { seen }
+            | Self::FileBroken { seen, .. }
+            | Self::FileTooLarge { seen, .. }
             | Self::CredentialsRefused { seen }
             | Self::ExportForbidden { seen, .. }
             | Self::ExportNotFound { seen, .. } => Some(seen),

@@ -56,7 +56,7 @@ impl Answer {
 }
 
 /// What cut an exchange short; the URL is added by the caller.
-enum Cut {
+pub(super) enum Cut {
     Http(reqwest::Error),
     Broken(std::io::Error),
     TooLarge,
@@ -71,10 +71,11 @@ pub(super) struct Transport {
     _keeper: Keeper,
     couriers: Couriers,
     jar: Arc<Jar>,
-    stop: Arc<Stop>,
-    traffic: Arc<Traffic>,
+    pub(super) stop: Arc<Stop>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) spawn: Spawn,
     connect_timeout: Duration,
-    request_timeout: Duration,
+    pub(super) request_timeout: Duration,
     max_body: u64,
 }
 
@@ -96,6 +97,7 @@ impl Transport {
             jar,
             stop,
             traffic,
+            spawn,
             connect_timeout: limits.connect_timeout,
             request_timeout: limits.request_timeout,
             max_body: limits.max_body_bytes,
@@ -123,12 +125,6 @@ impl Transport {
         if self.stop.is_set() {
             return Err(FetchError::Stopped);
         }
-        let seen = || {
-            Box::new(Seen {
-                url: shown_url.to_owned(),
-                ..Seen::default()
-            })
-        };
         let _in_flight = self.traffic.enter();
         let started = Instant::now();
         let errand = Errand {
@@ -144,20 +140,31 @@ impl Transport {
                 elapsed: started.elapsed(),
                 ..answer
             }),
-            Err(Cut::TooLarge) => Err(FetchError::BodyTooLarge {
-                seen: seen(),
+            Err(cut) => Err(self.cut(cut, shown_url)),
+        }
+    }
+
+    /// What a cut means.
+    pub(super) fn cut(&self, cut: Cut, shown_url: &str) -> FetchError {
+        let seen = Box::new(Seen {
+            url: shown_url.to_owned(),
+            ..Seen::default()
+        });
+        match cut {
+            Cut::TooLarge => FetchError::BodyTooLarge {
+                seen,
                 limit: self.max_body,
-            }),
-            Err(Cut::Http(error)) => Err(self.explain(error, shown_url, seen())),
-            Err(Cut::Broken(error)) => Err(FetchError::Network {
-                seen: seen(),
+            },
+            Cut::Http(error) => self.explain(error, shown_url, seen),
+            Cut::Broken(error) => FetchError::Network {
+                seen,
                 reason: error.to_string(),
-            }),
-            Err(Cut::Late) => Err(FetchError::Timeout {
-                seen: seen(),
+            },
+            Cut::Late => FetchError::Timeout {
+                seen,
                 after: self.request_timeout,
-            }),
-            Err(Cut::Stopped) => Err(FetchError::Stopped),
+            },
+            Cut::Stopped => FetchError::Stopped,
         }
     }
 
@@ -318,7 +325,7 @@ impl Errand {
 }
 
 /// The HTTP library's own error, out of the envelope that reading puts it in.
-fn cut_of(error: std::io::Error) -> Cut {
+pub(super) fn cut_of(error: std::io::Error) -> Cut {
     match error.downcast::<reqwest::Error>() {
         Ok(error) => Cut::Http(error),
         Err(error) => Cut::Broken(error),

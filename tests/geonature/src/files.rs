@@ -183,7 +183,11 @@ fn write_csv(partner: &Partner, export: &Export, out: &mut impl Write) -> io::Re
             .columns
             .iter()
             .map(|column| {
-                let value = renderer.value_text(&row, &column.field);
+                let tampered = renderer.tampered.get(&row.id);
+                let value = match tampered.and_then(|columns| columns.get(&column.name)) {
+                    Some(json) => json.clone().unwrap_or_else(|| "null".to_owned()),
+                    None => renderer.value_text(&row, &column.field),
+                };
                 let text = match serde_json::from_str(&value) {
                     Ok(serde_json::Value::String(text)) => text,
                     Ok(serde_json::Value::Null) => String::new(),

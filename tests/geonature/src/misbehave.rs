@@ -83,6 +83,7 @@ async fn misbehave(
         }
         Fault::TruncatedJson => {
             let (mut response, body) = whole(next.run(request).await).await;
+            response.headers_mut().remove(CONTENT_LENGTH);
             *response.body_mut() = Body::from(body.slice(..body.len() / 2));
             response
         }

@@ -125,6 +125,7 @@ fn a_good_source_is_well_in_every_respect_and_the_target_stays_as_it_was() {
             "silent_columns",
             "geometry",
             "metadata",
+            "file",
             "target",
             "codes_or_labels",
             "records",

@@ -8,6 +8,7 @@ mod alerts;
 mod allowed_hosts;
 mod any_export;
 mod bare_server;
+mod bootstrap;
 mod cancel;
 mod channels;
 mod check_source;

@@ -359,7 +359,7 @@ fn a_shutdown_does_not_wait_for_a_partner_that_hangs() {
     goes_on(&database, &partner, broken);
 }
 
-fn kill(pid: i64) {
+pub fn kill(pid: i64) {
     // SAFETY: a signal to a worker of a cluster of ours.
     let result = unsafe { libc::kill(pid as i32, libc::SIGKILL) };
     assert_eq!(result, 0, "kill {pid}");

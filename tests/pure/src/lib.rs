@@ -13,6 +13,8 @@ pub mod alert {
 }
 #[path = "../../../src/fetch.rs"]
 pub mod fetch;
+#[path = "../../../src/file/mod.rs"]
+pub mod file;
 #[path = "../../../src/geonature/mod.rs"]
 pub mod geonature;
 #[path = "../../../src/mapping.rs"]

@@ -111,6 +111,7 @@ fn read_all(
             }
             Event::SliceDone(no) => assert!(done.insert(no)),
             Event::Failed(error) => return Err(error),
+            Event::Restarted { .. } => panic!("only a file begins anew"),
             Event::Finished => return Ok(parts),
         }
     }

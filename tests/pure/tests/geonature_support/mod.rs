@@ -40,6 +40,8 @@ pub enum Reply {
     Full(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// A Content-Length greater than what comes.
     Cut(Vec<u8>),
+    /// As `Full`, but the connection closes after so many bytes of the body.
+    CutAfter(usize, u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Nothing at all, until the server is dropped.
     Hang,
     /// One byte now and then, for ever.
@@ -186,13 +188,17 @@ fn answer(mut stream: TcpStream, reply: Reply, over: &AtomicBool) -> std::io::Re
     let start = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
     match reply {
         Reply::Full(status, headers, body) => {
+            let keep = body.len();
+            answer(stream, Reply::CutAfter(keep, status, headers, body), over)
+        }
+        Reply::CutAfter(keep, status, headers, body) => {
             let mut head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");
             for (name, value) in headers {
                 head.push_str(&format!("{name}: {value}\r\n"));
             }
             head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
             stream.write_all(head.as_bytes())?;
-            stream.write_all(&body)
+            stream.write_all(&body[..keep])
         }
         Reply::Cut(body) => {
             write!(
