@@ -97,7 +97,7 @@ fn a_partner_in_trouble_is_asked_one_thing_at_a_time_with_pauses_and_more_once_i
             3,
             &format!("page_size => 20, connections => {CONNECTIONS}"),
         );
-        partner.set_cost(0.05, 0.0);
+        partner.set_cost(0.15, 0.0);
         let fault = Fault::Status {
             status,
             retry_after: None,

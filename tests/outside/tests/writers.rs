@@ -140,7 +140,7 @@ fn several_writers_write_each_observation_once_by_no_more_connections() {
         assert_complete(&database, "cen", &partner);
         assert!(transactions(&database) >= 12, "{options}");
         let most = partner.figures().max_concurrent;
-        assert_eq!(most, connections, "{options}");
+        assert!(most <= connections, "{most} at once: {options}");
         // A row that was written and taken back counts here; workers tell it as they end.
         database.wait_until(60, NO_WORKER);
         let written = database.row(
