@@ -35,6 +35,9 @@ pub struct Pace {
     fill: f64,
     /// The shortest answer so far: what a request costs before its first row.
     fixed: Option<Duration>,
+    /// Rows that came, and those to come where the server counts them.
+    served: u64,
+    to_come: Option<u64>,
 }
 
 /// A window grows and shrinks by this factor at most from one to the next.
@@ -53,6 +56,8 @@ impl Pace {
             limit: aim.rows.max(1),
             fill: OVER,
             fixed: None,
+            served: 0,
+            to_come: None,
         }
     }
 
@@ -88,6 +93,25 @@ impl Pace {
     pub fn beyond(&self, owed: u64) -> i64 {
         let missing = 1.0 - owed as f64 / (f64::from(self.page()) * self.fill);
         ((self.width as f64 * missing) as i64).max(1)
+    }
+
+    /// So many rows have come; the server says how many there are in all.
+    pub fn count(&mut self, rows: u64, total: Option<u64>) {
+        self.served += rows;
+        self.to_come = total.and_then(|total| total.checked_sub(self.served));
+    }
+
+    /// Keys among which the rows to come are, if they lie as close as those that came: beyond may be nothing. None is
+    /// known of before the first answer.
+    pub fn reach(&self) -> i64 {
+        if self.fixed.is_none() {
+            return 0;
+        }
+        let Some(rows) = self.to_come else {
+            return i64::MAX;
+        };
+        let windows = rows as f64 / (f64::from(self.page()) * self.fill);
+        (self.width as f64 * windows) as i64 // saturates
     }
 
     /// After a window of `asked` keys.
@@ -245,6 +269,21 @@ mod tests {
         pace.learn_cap(100);
         pace.after_window(1000, cost(1000, 1, 1));
         assert_eq!(pace.width(), 250);
+    }
+
+    #[test]
+    fn what_is_to_come_lies_as_close_as_what_came() {
+        let mut pace = pace(1250);
+        assert_eq!(pace.reach(), 0);
+        pace.after_window(1250, cost(1250, 1, 1));
+        assert_eq!(pace.reach(), i64::MAX);
+        pace.count(500, Some(5_500));
+        assert_eq!(pace.reach(), 5_000);
+        pace.count(5_000, Some(5_500));
+        assert_eq!(pace.reach(), 0);
+        // A count that can't be is none.
+        pace.count(1, Some(5_500));
+        assert_eq!(pace.reach(), i64::MAX);
     }
 
     #[test]

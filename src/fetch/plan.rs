@@ -178,7 +178,8 @@ impl Plan {
         })
     }
 
-    /// The next range to read, and the position of its slice. When each waits for an answer, the widest is cut in two.
+    /// The next range to read, and the position of its slice. When each waits for an answer, the widest is cut in two,
+    /// in the middle of where rows are likely.
     fn next_entry(&mut self) -> Option<(usize, Entry)> {
         if !matches!(self.order, Order::Windows { width: Some(_), .. }) {
             let at = self.slices.iter().position(|s| !s.entries.is_empty())?;
@@ -194,10 +195,11 @@ impl Plan {
             let plain = slice.entries.iter_mut().filter(|e| e.is_plain());
             plain.map(move |entry| (at, entry))
         });
+        let reach = self.pace.reach();
         let (at, widest) = entries
-            .filter(|(_, entry)| entry.span() > far)
+            .filter(|(_, entry)| entry.span().min(reach) > far)
             .max_by_key(|(_, entry)| entry.span())?;
-        let middle = widest.from + (widest.span() - 1) / 2;
+        let middle = widest.from + (widest.span().min(reach) - 1) / 2;
         let upper = Entry {
             may_jump: widest.may_jump,
             ..Entry::new(middle + 1, widest.to)
@@ -393,6 +395,7 @@ impl Plan {
     }
 
     fn learn(&mut self, step: &Step, answer: &Answer, counted: u64) {
+        self.pace.count(answer.rows, answer.total);
         if step.kind == Kind::Keyset {
             self.pace.widen_limit();
             return;

@@ -55,6 +55,10 @@ pub enum Fault {
     Slow {
         seconds: f64,
     },
+    /// The right answer, late by so many seconds for each row beside what it costs anyway.
+    SlowRows {
+        seconds: f64,
+    },
     /// The right answer, its body in ten pieces over so many seconds.
     SlowBody {
         seconds: f64,

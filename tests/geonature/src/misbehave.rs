@@ -27,6 +27,8 @@ use crate::state::Shared;
 pub struct Adjustment {
     pub cap: Option<usize>,
     pub total: Option<i64>,
+    /// Beside what a row costs anyway.
+    pub seconds_per_row: f64,
 }
 
 const CHUNK: usize = 64 * 1024;
@@ -123,6 +125,13 @@ async fn misbehave(
         Fault::LowerCap { cap } => {
             adjust(Adjustment {
                 cap: Some(cap),
+                ..Adjustment::default()
+            });
+            next.run(request).await
+        }
+        Fault::SlowRows { seconds } => {
+            adjust(Adjustment {
+                seconds_per_row: seconds,
                 ..Adjustment::default()
             });
             next.run(request).await

@@ -102,9 +102,10 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    fn new(shared: Arc<Shared>, route: &'static str) -> Self {
-        shared.statistics().begin(route);
-        Self { shared, route }
+    /// And how many there are with this one.
+    fn new(shared: Arc<Shared>, route: &'static str) -> (Self, u64) {
+        let at_once = shared.statistics().begin(route);
+        (Self { shared, route }, at_once)
     }
 }
 
@@ -116,10 +117,11 @@ impl Drop for UnderWay {
 
 async fn observe(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let route = Route::of(request.uri().path()).name();
-    let under_way = UnderWay::new(shared.clone(), route);
+    let (under_way, at_once) = UnderWay::new(shared.clone(), route);
     let id = uuid_text(u128::from(shared.fresh()) << 64 | u128::from(shared.fresh()));
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut seen = as_seen(&request, &id);
+    seen.at_once = at_once;
     let mut response = next.run(request).await;
     seen.status = response.status().as_u16();
     shared.statistics().answered(route, seen);
@@ -180,5 +182,6 @@ fn as_seen(request: &Request, id: &str) -> SeenRequest {
         range: text(RANGE),
         accept_encoding: text(ACCEPT_ENCODING),
         request_id: id.to_owned(),
+        at_once: 0,
     }
 }

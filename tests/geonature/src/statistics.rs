@@ -37,6 +37,8 @@ pub struct SeenRequest {
     pub range: String,
     pub accept_encoding: String,
     pub request_id: String,
+    /// Requests that were under way when it arrived, itself among them.
+    pub at_once: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -53,7 +55,8 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    pub fn begin(&mut self, route: &str) {
+    /// A request has arrived; returns how many are under way with it.
+    pub fn begin(&mut self, route: &str) -> u64 {
         self.requests += 1;
         self.under_way += 1;
         self.max_concurrent = self.max_concurrent.max(self.under_way);
@@ -61,6 +64,7 @@ impl Statistics {
         figures.requests += 1;
         figures.under_way += 1;
         figures.max_concurrent = figures.max_concurrent.max(figures.under_way);
+        self.under_way
     }
 
     /// The request is over, answered or given up by the client.

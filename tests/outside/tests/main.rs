@@ -31,6 +31,7 @@ mod mailbox;
 mod metadata;
 mod monitoring;
 mod moving_source;
+mod pace;
 mod packaging;
 mod people;
 mod pg_cron;

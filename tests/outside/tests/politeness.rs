@@ -381,7 +381,7 @@ fn a_partner_at_its_limit_is_asked_for_less_at_a_time() {
 }
 
 /// The keys that a request asks for.
-fn window(seen: &SeenRequest) -> Option<(i64, i64)> {
+pub fn window(seen: &SeenRequest) -> Option<(i64, i64)> {
     let parameter = |name: &str| {
         let (_, rest) = seen.query.split_once(name)?;
         rest.split('&').next()?.parse().ok()

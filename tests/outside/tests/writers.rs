@@ -122,6 +122,36 @@ fn what_several_writers_leave_is_what_one_leaves() {
 }
 
 #[test]
+fn several_writers_write_each_observation_once_by_no_more_connections() {
+    for (writers, connections, load) in [
+        (2, 2, "standard"),
+        (3, 1, "standard"),
+        (3, 3, "standard"),
+        (2, 2, "fast"),
+    ] {
+        let partner = partner_of(1500, 81);
+        partner.set_cost(0.03, 0.0);
+        let database = small_batches().database();
+        let options = format!(
+            "writers => {writers}, page_size => 50, connections => {connections}, load => '{load}'"
+        );
+        add_source(&database, "cen", &partner, 3, &options);
+        run_well(&database, "cen", "full");
+        assert_complete(&database, "cen", &partner);
+        assert!(transactions(&database) >= 12, "{options}");
+        let most = partner.figures().max_concurrent;
+        assert!(most <= connections, "{most} at once: {options}");
+        // A row that was written and taken back counts here; workers tell it as they end.
+        database.wait_until(60, NO_WORKER);
+        let written = database.row(
+            "SELECT n_tup_ins, n_tup_del FROM pg_stat_user_tables WHERE relid = 'gn_synthese.synthese'::regclass",
+        );
+        assert_eq!(number(&written, "n_tup_ins"), 1500, "{options}");
+        assert_eq!(number(&written, "n_tup_del"), 0, "{options}");
+    }
+}
+
+#[test]
 fn a_uuid_that_comes_twice_is_written_once_whoever_comes_first() {
     let partner = partner_of(1200, 72);
     let ids = partner.ids();

@@ -58,7 +58,8 @@ pub async fn export(
             .served(Route::Export.name(), rows as u64);
         (
             response,
-            cost.seconds_per_request + cost.seconds_per_row * rows as f64,
+            cost.seconds_per_request
+                + (cost.seconds_per_row + adjustment.seconds_per_row) * rows as f64,
         )
     });
     match work.await {
