@@ -21,7 +21,7 @@ use crate::record::{self, Batch, Reason};
 use crate::run;
 use crate::source::{Source, TargetKind};
 use crate::target::{Parsed, Reader};
-use crate::{postgres, probe, settings};
+use crate::{postgres, probe, settings, slices};
 
 /// Records that are looked at before a file is read.
 const SAMPLE: usize = 100;
@@ -167,16 +167,16 @@ impl FileToRead {
             run::set_settings(run_id, settings.as_deref())?;
         }
         let unfinished = match &settings {
-            Some(settings) => run::unfinished_full(source_id, settings)?,
+            Some(settings) => slices::unfinished(source_id, settings)?,
             None => None,
         };
         match (&unfinished, planned) {
-            (Some(unfinished), false) => run::take_over(run_id, unfinished)?,
-            (Some(unfinished), true) => run::borrow(run_id, unfinished)?,
-            (None, true) => run::cut(run_id, 0, LAST_PLACE, 1)?,
+            (Some(unfinished), false) => slices::take_over(run_id, unfinished)?,
+            (Some(unfinished), true) => slices::borrow(run_id, unfinished)?,
+            (None, true) => slices::cut(run_id, 0, LAST_PLACE, 1)?,
             (None, false) => {
-                run::forget_slices(source_id)?;
-                run::cut(run_id, 0, LAST_PLACE, 1)?;
+                slices::forget(source_id)?;
+                slices::cut(run_id, 0, LAST_PLACE, 1)?;
             }
         }
         self.resumed = unfinished.is_some();
@@ -204,7 +204,7 @@ impl FileToRead {
         if session.task.planned().is_none() {
             run::set_settings(run_id, self.settings().as_deref())?;
         }
-        run::begin_slice_anew(run_id, slice, LAST_PLACE)
+        slices::begin_anew(run_id, slice, LAST_PLACE)
     }
 
     /// Starts to read what of a slice is left.

@@ -20,7 +20,7 @@ use crate::record::Batch;
 use crate::run::{self, Counts};
 use crate::target::{self, Parsed, Target};
 use crate::writers::Writers;
-use crate::{postgres, probe, settings};
+use crate::{postgres, probe, settings, slices};
 
 /// How long threads may take to end before they are left behind.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -87,7 +87,7 @@ pub fn read_until_still(
         }
         passes += 1;
         before = after;
-        postgres::transaction(|| start_again(session.task.run_id))?;
+        postgres::transaction(|| slices::read_again(session.task.run_id))?;
     }
 }
 
@@ -141,7 +141,7 @@ pub fn read(
 
 /// Whether writers have left something, which can be read again then.
 fn release_lost(run_id: i64) -> Result<bool, Failure> {
-    let lost = run::release_claims(run_id)?;
+    let lost = slices::release_claims(run_id)?;
     if lost {
         run::warn(
             run_id,
@@ -158,10 +158,10 @@ fn start_file(
     target: &dyn Target,
 ) -> Result<FileReader<Parsed>, Failure> {
     let run_id = session.task.run_id;
-    let slice = postgres::transaction(|| match run::claim_slice(run_id)? {
+    let slice = postgres::transaction(|| match slices::claim(run_id)? {
         Some(slice) => Ok(slice),
         None => Ok(Slice {
-            no: run::last_slice(run_id)?,
+            no: slices::last(run_id)?,
             remaining: Vec::new(),
         }),
     })?;
@@ -277,7 +277,7 @@ impl Writer<'_> {
         let Intake::Export(fetcher) = intake else {
             return Ok(false);
         };
-        match postgres::transaction(|| run::claim_slice(self.session.task.run_id))? {
+        match postgres::transaction(|| slices::claim(self.session.task.run_id))? {
             Some(slice) => {
                 fetcher.add_slice(slice);
                 Ok(true)
@@ -451,7 +451,7 @@ pub fn write(
         deletion::note_seen(place.run_id, texts)?;
     }
     for (slice, (first, last)) in &checkpoints {
-        run::checkpoint(place.run_id, *slice, *first, *last)?;
+        slices::checkpoint(place.run_id, *slice, *first, *last)?;
     }
     run::add(place.run_id, &counts, traffic)?;
     match place.leader {
@@ -503,13 +503,4 @@ fn texts(parts: &[Part<Parsed>]) -> Vec<String> {
         .iter()
         .flat_map(|part| keys(&part.value.batch))
         .collect()
-}
-
-/// Lets the pages of an export without a numeric key be read once more.
-fn start_again(run_id: i64) -> Result<(), Failure> {
-    Spi::run_with_args(
-        "UPDATE gn_harvest.slice SET done = '{}', claimed_by = NULL WHERE run_id = $1",
-        &[run_id.into()],
-    )?;
-    Ok(())
 }

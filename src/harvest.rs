@@ -20,7 +20,7 @@ use crate::source::Source;
 use crate::synthese;
 use crate::target::{Opened, Target};
 use crate::worker::Task;
-use crate::{check, clock, plan, postgres, probe, retry, settings, upkeep};
+use crate::{check, clock, plan, postgres, probe, retry, settings, slices, upkeep};
 
 /// What a worker has in hand.
 pub struct Session<'a> {
@@ -334,7 +334,7 @@ fn conclude(
     let (run_id, source) = (session.task.run_id, &session.source);
     require_same_source(source)?;
     if reading.is_numeric() {
-        run::require_all_read(run_id)?;
+        slices::require_all_read(run_id)?;
     }
     Spi::run_with_args(
         "UPDATE gn_harvest.run SET source_total = $2 WHERE id = $1",
@@ -367,9 +367,9 @@ fn conclude(
         &[source.id.into(), reading.watermark.clone().into(), reading.layout.action_date.clone().into(), reading.full.into(), deletion_watermark.into(), reading.exports.selection.into()],
     )?;
     if reading.full {
-        run::forget_slices(source.id)
+        slices::forget(source.id)
     } else {
-        run::forget_passing_slices(source.id)
+        slices::forget_passing(source.id)
     }
 }
 

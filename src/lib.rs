@@ -27,6 +27,7 @@ mod retry;
 mod run;
 mod scheduler;
 mod settings;
+mod slices;
 mod source;
 mod synthese;
 mod target;

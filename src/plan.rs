@@ -15,14 +15,14 @@ use crate::run;
 use crate::source::TargetKind;
 use crate::synthese::{Planner, planned};
 use crate::target::Target;
-use crate::{postgres, retry, upkeep};
+use crate::{postgres, retry, slices, upkeep};
 use tally::{Action, Line, OBSERVATION, RECORD, Tally};
 
 /// Plans a run of a mode and keeps the answer for the caller.
 pub fn run(session: Session, mode: &str) -> Result<(), Failure> {
     let run_id = session.task.run_id;
     let planned = postgres::guarded(|| plan(session, mode));
-    postgres::transaction(|| run::forget_plan(run_id)).and(planned)
+    postgres::transaction(|| slices::forget_plan(run_id)).and(planned)
 }
 
 fn plan(mut session: Session, mode: &str) -> Result<(), Failure> {

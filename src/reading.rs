@@ -12,7 +12,8 @@ use crate::geonature::Page;
 use crate::harvest::Session;
 use crate::mapping::{FieldMapping, Layout};
 use crate::publication::Exports;
-use crate::run::{self, Unfinished};
+use crate::run;
+use crate::slices::{self, Unfinished};
 use crate::source::Contract;
 use crate::{postgres, probe, record};
 
@@ -110,7 +111,7 @@ enum Mode {
 fn decide_mode(session: &Session, fingerprint: &str) -> Result<Mode, Failure> {
     let source = &session.source;
     postgres::transaction(|| {
-        let unfinished = run::unfinished_full(source.id, fingerprint)?;
+        let unfinished = slices::unfinished(source.id, fingerprint)?;
         let unfinished_mode = unfinished
             .as_ref()
             .map(|unfinished| unfinished.mode.clone());
@@ -213,8 +214,8 @@ fn prepare_full(
         (Some(key), Some(unfinished)) => {
             let run_id = session.task.run_id;
             postgres::transaction(|| match session.task.planned() {
-                None => run::take_over(run_id, &unfinished),
-                Some(_) => run::borrow(run_id, &unfinished),
+                None => slices::take_over(run_id, &unfinished),
+                Some(_) => slices::borrow(run_id, &unfinished),
             })?;
             Order::Windows {
                 key,
@@ -287,13 +288,13 @@ fn cut_pages(session: &Session) -> Result<(), Failure> {
         "UPDATE gn_harvest.run SET settings = NULL WHERE id = $1",
         &[session.task.run_id.into()],
     )?;
-    run::cut(session.task.run_id, ALL_PAGES.0, ALL_PAGES.1, 1)
+    slices::cut(session.task.run_id, ALL_PAGES.0, ALL_PAGES.1, 1)
 }
 
 /// What an unfinished run has left is moot; a plan does not touch it.
 fn begin_anew(session: &Session) -> Result<(), Failure> {
     match session.task.planned() {
-        None => run::forget_slices(session.source.id),
+        None => slices::forget(session.source.id),
         Some(_) => Ok(()),
     }
 }
@@ -314,7 +315,7 @@ fn cut_keys(session: &Session, layout: &Layout, total: Option<i64>) -> Result<i6
     let slices = (pages / PAGES_PER_SLICE + 1).max(at_once).min(MAX_SLICES);
     postgres::transaction(|| {
         begin_anew(session)?;
-        run::cut(session.task.run_id, least, greatest, slices)
+        slices::cut(session.task.run_id, least, greatest, slices)
     })?;
     Ok((((greatest - least) / total).saturating_add(1))
         .saturating_mul(page)
@@ -375,7 +376,7 @@ fn prepare_incremental(session: &Session, mappings: &[FieldMapping]) -> Result<I
             ALL_PAGES,
         ),
     };
-    postgres::transaction(|| run::cut(session.task.run_id, all.0, all.1, 1))?;
+    postgres::transaction(|| slices::cut(session.task.run_id, all.0, all.1, 1))?;
     announce(
         session,
         changes.page.total_filtered.map(|n| n as i64),
