@@ -1,8 +1,10 @@
 //! `make bench`: what a harvest costs beside what it can cost at least, side by side in one run on a private cluster.
 //! SIZE=20000 observations, REPEATS=3, ONLY=limit,gn2pg,changes,records,slow,plans (all by default). The table is printed;
-//! that of a whole run is written to bench/README.md too. ONLY=ours: our first loads by themselves, of as many as one likes.
+//! that of a whole run is written to bench/README.md too. ONLY=ours: our first loads by themselves, of as many as one likes;
+//! ONLY=choices: what was chosen beside what could have been. These tables are written too.
 
 mod changes;
+mod choices;
 mod gn2pg;
 mod harvest;
 mod load;
@@ -20,8 +22,9 @@ use table::Table;
 
 /// What can be measured by itself.
 const PARTS: [&str; 6] = ["limit", "gn2pg", "changes", "records", "slow", "plans"];
-/// Our first loads without anything beside them: what takes too long for a million.
+/// Our first loads without anything beside them, as all takes too long for a million; and what we chose. Only by name.
 const OURS: &str = "ours";
+const CHOICES: &str = "choices";
 
 /// What was asked for, from the environment.
 pub struct Asked {
@@ -52,8 +55,10 @@ impl Asked {
             .unwrap_or_default();
         for part in &only {
             assert!(
-                part == OURS || PARTS.contains(&part.as_str()),
-                "ONLY={part}: there are {PARTS:?} and {OURS}"
+                [&PARTS[..], &[OURS, CHOICES]]
+                    .concat()
+                    .contains(&part.as_str()),
+                "ONLY={part}: there are {PARTS:?}, {OURS} and {CHOICES}"
             );
         }
         Asked {
@@ -77,6 +82,9 @@ fn main() {
     if asked.only.contains(OURS) {
         load::measure_ours(&stage, &asked, &mut table);
     }
+    if asked.only.contains(CHOICES) {
+        choices::measure(&stage, &asked, &mut table);
+    }
     let loads = asked
         .wants("limit")
         .then(|| load::measure(&stage, &asked, &mut table));
@@ -97,8 +105,15 @@ fn main() {
     }
     let text = table.finish();
     println!("{text}");
-    if asked.only.is_empty() {
-        table::write(asked.size, &text);
+    let kept = match asked.only.first().map(String::as_str) {
+        None => Some(asked.size.to_string()),
+        Some(part @ (OURS | CHOICES)) if asked.only.len() == 1 => {
+            Some(format!("{part} {}", asked.size))
+        }
+        _ => None,
+    };
+    if let Some(name) = kept {
+        table::write(&name, asked.size, &text);
     }
 }
 

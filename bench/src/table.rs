@@ -98,13 +98,13 @@ impl Table {
     }
 }
 
-/// Puts the table of a size in the place of the one before.
-pub fn write(size: u32, text: &str) {
+/// Puts a table in the place of the one of that name before.
+pub fn write(name: &str, size: u32, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let before = fs::read_to_string(&path).expect("bench/README.md");
     let (begin, end) = (
-        format!("<!-- results {size} -->\n"),
-        format!("<!-- end {size} -->\n"),
+        format!("<!-- results {name} -->\n"),
+        format!("<!-- end {name} -->\n"),
     );
     let part = format!("{begin}### {size} observations\n\n{text}{end}");
     let after = match (before.find(&begin), before.find(&end)) {
