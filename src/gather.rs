@@ -428,6 +428,7 @@ pub fn write(
     target: &mut dyn Target,
     traffic: Option<&Traffic>,
 ) -> Result<(), Failure> {
+    hurry_commit()?;
     let mut checkpoints: Vec<(i32, (i64, i64))> = parts
         .iter()
         .map(|part| (part.slice, part.covered))
@@ -458,6 +459,16 @@ pub fn write(
         Some(leader) => run::require_worker(place.source_id, leader),
         None => Ok(()),
     }
+}
+
+/// The commit of the batch need not wait for the disk: its rows, lineage and checkpoint are kept or lost together, and the
+/// commit that ends the run, which waits, keeps all that went before.
+fn hurry_commit() -> Result<(), Failure> {
+    Spi::connect(|client| {
+        let setting = "SELECT set_config('synchronous_commit', 'off', true)";
+        client.select(setting, Some(1), &[])?;
+        Ok(())
+    })
 }
 
 /// The ranges of key that were read whole, with what came; a window in which the source hides records tells nothing.

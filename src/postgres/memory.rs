@@ -4,7 +4,7 @@
 /// Blocks from this size on are mapped for themselves, and given back as soon as they are freed: bodies of pages, the
 /// larger blocks of PostgreSQL's memory contexts. Without a word, the C library raises it up to 32 MB.
 #[cfg(target_env = "gnu")]
-const MAPPED: core::ffi::c_int = 512 * 1024;
+const MAPPED: core::ffi::c_int = 2 * 1024 * 1024;
 /// Parts that the allocator has for all threads together.
 #[cfg(target_env = "gnu")]
 const PARTS: core::ffi::c_int = 1;
