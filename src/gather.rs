@@ -339,6 +339,7 @@ impl Writer<'_> {
                 .extend(parts.iter().flat_map(|part| numbers(&part.value.batch)));
         }
         let Some(parts) = self.hand_over(parts)? else {
+            postgres::give_memory_back();
             return Ok(());
         };
         let place = Place {
@@ -383,11 +384,13 @@ impl Writer<'_> {
             }
             Ok(findings)
         })?;
-        let handover = Handover {
+        // The copies of the texts are gone before a writer is waited for.
+        let message = Handover {
             findings,
             pages: parts.iter().map(page).collect(),
-        };
-        let returned = writers.hand_over(self.session, handover.encode())?;
+        }
+        .encode();
+        let returned = writers.hand_over(self.session, message)?;
         Ok(returned.map(|_| parts))
     }
 }
