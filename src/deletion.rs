@@ -12,7 +12,7 @@ use crate::harvest::{Session, phase};
 use crate::mapping::Layout;
 use crate::publication::Exports;
 use crate::run::{self, Counts};
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::{postgres, probe, record};
 
 /// Rows removed in one transaction.
@@ -234,7 +234,9 @@ pub fn apply(session: &Session, target: &mut dyn Target) -> Result<(), Failure> 
     let mut refused = 0;
     loop {
         check_for_interrupts!();
-        let (taken, deleted, why) = postgres::transaction(|| delete_some(session, target))?;
+        let (taken, deleted, why) = target::patiently(target, &session.source, |target| {
+            delete_some(session, target)
+        })?;
         refused += taken - deleted;
         if let Some(why) = why {
             postgres::transaction(|| {

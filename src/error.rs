@@ -70,7 +70,12 @@ impl Failure {
 
     /// Another session was faster, or may have been: what is in the database has to be looked at again.
     pub fn is_overtaken(&self) -> bool {
-        self.is_duplicate() || self.sqlstate.starts_with("40")
+        self.is_duplicate() || self.is_conflict()
+    }
+
+    /// PostgreSQL rolled the transaction back for the sake of another one, a deadlock mostly: the same may pass now.
+    pub fn is_conflict(&self) -> bool {
+        self.sqlstate.starts_with("40")
     }
 
     /// Whether the fault may be that of one record: then a batch is split until the record stands alone.

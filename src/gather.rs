@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use crate::batch::{Compare, Place, numbers};
 use crate::bootstrap::{self, FileToRead};
-use crate::deletion;
 use crate::error::Failure;
 use crate::fetch::file::FileReader;
 use crate::fetch::{Event, Fetcher, KeyRange, Part, Request, Slice};
-use crate::geonature::Traffic;
-use crate::handover::{Handover, Page};
+use crate::handover::{self, Handover, Pages, Span};
 use crate::harvest::{Session, phase, within_hours};
 use crate::intake::Intake;
 use crate::reading::Reading;
@@ -338,183 +337,71 @@ impl Writer<'_> {
                 .keys
                 .extend(parts.iter().flat_map(|part| numbers(&part.value.batch)));
         }
-        let Some(parts) = self.hand_over(parts)? else {
-            postgres::give_memory_back();
-            return Ok(());
-        };
-        let place = Place {
-            run_id: self.session.task.run_id,
-            source_id: self.session.source.id,
-            leader: None,
-        };
         let compare = match (self.reading.compares(), self.reading.is_numeric()) {
             (false, _) => Compare::Nothing,
             (true, true) => Compare::Keys,
             (true, false) => Compare::Texts,
         };
-        let written = postgres::transaction(|| {
-            within_hours(&self.session.source)?;
-            write(
-                &place,
-                compare,
-                parts,
-                self.target,
-                Some(&self.session.traffic),
-            )
-        });
-        postgres::give_memory_back();
-        written
-    }
-
-    /// Hands parts to a writer; gives them back when there is none.
-    fn hand_over(
-        &mut self,
-        parts: Vec<Part<Parsed>>,
-    ) -> Result<Option<Vec<Part<Parsed>>>, Failure> {
-        let Some(writers) = self.writers else {
-            return Ok(Some(parts));
+        let place = Place {
+            run_id: self.session.task.run_id,
+            source: &self.session.source,
+            layout: self.reading.records_layout(),
+            compare,
+            leader: None,
         };
-        let pages: Vec<&Parsed> = parts.iter().map(|part| &part.value).collect();
-        let findings = postgres::transaction(|| {
-            within_hours(&self.session.source)?;
-            let mut counts = Counts::default();
-            let findings = self.target.prepare(&pages, &mut counts)?;
-            if !counts.is_nothing() {
-                run::add(self.session.task.run_id, &counts, None)?;
+        let (pages, batches) = match self.writers {
+            None => apart(parts),
+            Some(writers) => {
+                let message = announce(self.session, self.target, parts)?;
+                postgres::give_memory_back();
+                let Some(message) = writers.hand_over(self.session, message)? else {
+                    return Ok(());
+                };
+                // None is left to write it.
+                let pages = Handover::decode(&message)?.pages;
+                let batches = place.parse(&pages, self.target);
+                (pages, batches)
             }
-            Ok(findings)
-        })?;
-        // The copies of the texts are gone before a writer is waited for.
-        let message = Handover {
-            findings,
-            pages: parts.iter().map(page).collect(),
-        }
-        .encode();
-        let returned = writers.hand_over(self.session, message)?;
-        Ok(returned.map(|_| parts))
+        };
+        let traffic = Some(&*self.session.traffic);
+        place.write(&pages, batches, self.target, traffic)
     }
 }
 
-fn page(part: &Part<Parsed>) -> Page {
-    Page {
+/// Finds out what writers have to know of parts; all of it, to be handed to one. The parts are gone before it is waited for.
+fn announce(
+    session: &Session,
+    target: &mut dyn Target,
+    parts: Vec<Part<Parsed>>,
+) -> Result<Vec<u8>, Failure> {
+    let pages: Vec<&Parsed> = parts.iter().map(|part| &part.value).collect();
+    let findings = target::patiently(target, &session.source, |target| {
+        within_hours(&session.source)?;
+        let mut counts = Counts::default();
+        let findings = target.prepare(&pages, &mut counts)?;
+        if !counts.is_nothing() {
+            run::add(session.task.run_id, &counts, None)?;
+        }
+        Ok(findings)
+    })?;
+    let texts = parts.iter().map(|part| (span(part), &part.value.items[..]));
+    Ok(handover::encode(&findings, texts))
+}
+
+fn apart(parts: Vec<Part<Parsed>>) -> (Pages, Vec<Batch>) {
+    let mut pages = Pages::default();
+    let mut batches = Vec::with_capacity(parts.len());
+    for part in parts {
+        pages.add(span(&part), part.value.items);
+        batches.push(part.value.batch);
+    }
+    (pages, batches)
+}
+
+fn span(part: &Part<Parsed>) -> Span {
+    Span {
         slice: part.slice,
         covered: part.covered,
         hidden: part.hidden,
-        items: part.value.items.clone(),
     }
-}
-
-/// For which run a batch is written.
-pub struct Place {
-    pub run_id: i64,
-    pub source_id: i32,
-    /// The worker of the run, when that is another one: nothing is written any more once it is gone.
-    pub leader: Option<i32>,
-}
-
-/// How what is missing at the source is found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compare {
-    /// Not by comparison.
-    Nothing,
-    Keys,
-    /// Keys that are no numbers.
-    Texts,
-}
-
-/// Writes parts, with what is missing in them and the checkpoint; in a transaction. The rows that writers of a run share
-/// come last, in the same order for each.
-pub fn write(
-    place: &Place,
-    compare: Compare,
-    parts: Vec<Part<Parsed>>,
-    target: &mut dyn Target,
-    traffic: Option<&Traffic>,
-) -> Result<(), Failure> {
-    hurry_commit()?;
-    let mut checkpoints: Vec<(i32, (i64, i64))> = parts
-        .iter()
-        .map(|part| (part.slice, part.covered))
-        .collect();
-    checkpoints.sort_unstable();
-    let mut counts = Counts {
-        hidden: parts.iter().map(|part| part.hidden).sum::<u64>() as i64,
-        ..Counts::default()
-    };
-    let (reads, texts) = match compare {
-        Compare::Nothing => (Vec::new(), Vec::new()),
-        Compare::Keys => (reads(&parts), Vec::new()),
-        Compare::Texts => (Vec::new(), texts(&parts)),
-    };
-    let pages: Vec<Parsed> = parts.into_iter().map(|part| part.value).collect();
-    target.write(pages, &mut counts)?;
-    if !reads.is_empty() {
-        deletion::note_missing(place.run_id, place.source_id, &reads)?;
-    }
-    if !texts.is_empty() {
-        deletion::note_seen(place.run_id, texts)?;
-    }
-    for (slice, (first, last)) in &checkpoints {
-        slices::checkpoint(place.run_id, *slice, *first, *last)?;
-    }
-    run::add(place.run_id, &counts, traffic)?;
-    match place.leader {
-        Some(leader) => run::require_worker(place.source_id, leader),
-        None => Ok(()),
-    }
-}
-
-/// The commit of the batch need not wait for the disk: its rows, lineage and checkpoint are kept or lost together, and the
-/// commit that ends the run, which waits, keeps all that went before.
-fn hurry_commit() -> Result<(), Failure> {
-    Spi::connect(|client| {
-        let setting = "SELECT set_config('synchronous_commit', 'off', true)";
-        client.select(setting, Some(1), &[])?;
-        Ok(())
-    })
-}
-
-/// The ranges of key that were read whole, with what came; a window in which the source hides records tells nothing.
-fn reads(parts: &[Part<Parsed>]) -> Vec<deletion::Read> {
-    parts
-        .iter()
-        .filter(|part| part.hidden == 0)
-        .map(|part| deletion::Read {
-            first: part.covered.0,
-            last: part.covered.1,
-            came: numbers(&part.value.batch).collect(),
-        })
-        .collect()
-}
-
-/// Keys of the records of a page, those that were rejected too: they are there.
-fn numbers(batch: &Batch) -> impl Iterator<Item = i64> {
-    let rejected = batch
-        .rejected
-        .iter()
-        .filter_map(|(_, rejection)| rejection.key.as_deref()?.trim().parse().ok());
-    batch
-        .records
-        .iter()
-        .filter_map(|(_, record)| record.key_number)
-        .chain(rejected)
-}
-
-fn texts(parts: &[Part<Parsed>]) -> Vec<String> {
-    let keys = |batch: &Batch| -> Vec<String> {
-        let rejected = batch
-            .rejected
-            .iter()
-            .filter_map(|(_, rejection)| rejection.key.clone());
-        batch
-            .records
-            .iter()
-            .filter_map(|(_, record)| record.key.clone())
-            .chain(rejected)
-            .collect()
-    };
-    parts
-        .iter()
-        .flat_map(|part| keys(&part.value.batch))
-        .collect()
 }

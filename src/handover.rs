@@ -8,54 +8,72 @@ use crate::error::Failure;
 pub struct Handover {
     /// What the run has found out so far that decides how records are read; empty: nothing new.
     pub findings: String,
-    pub pages: Vec<Page>,
+    pub pages: Pages,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub struct Page {
+/// What a page covers of its slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
     pub slice: i32,
-    /// Keys that need not be read again once these items are written.
+    /// Keys that need not be read again once its items are written.
     pub covered: (i64, i64),
     pub hidden: u64,
-    pub items: Vec<String>,
+}
+
+/// Pages, side by side.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pages {
+    pub spans: Vec<Span>,
+    /// The items of each.
+    pub texts: Vec<Vec<String>>,
+}
+
+impl Pages {
+    pub fn add(&mut self, span: Span, items: Vec<String>) {
+        self.spans.push(span);
+        self.texts.push(items);
+    }
+}
+
+/// The bytes of a handover; the items are not copied before.
+pub fn encode<'t>(
+    findings: &str,
+    pages: impl ExactSizeIterator<Item = (Span, &'t [String])> + Clone,
+) -> Vec<u8> {
+    let texts = pages.clone().flat_map(|(_, items)| items);
+    let size: usize = texts.map(|text| text.len() + 8).sum();
+    let mut bytes = Vec::with_capacity(size + findings.len() + 64 * pages.len() + 64);
+    put_text(&mut bytes, findings);
+    put(&mut bytes, pages.len() as i64);
+    for (span, items) in pages {
+        put(&mut bytes, i64::from(span.slice));
+        put(&mut bytes, span.covered.0);
+        put(&mut bytes, span.covered.1);
+        put(&mut bytes, span.hidden as i64);
+        put(&mut bytes, items.len() as i64);
+        items.iter().for_each(|item| put_text(&mut bytes, item));
+    }
+    bytes
 }
 
 impl Handover {
-    pub fn encode(&self) -> Vec<u8> {
-        let texts = self.pages.iter().flat_map(|page| &page.items);
-        let size: usize = texts.map(|text| text.len() + 8).sum();
-        let mut bytes = Vec::with_capacity(size + self.findings.len() + 64 * self.pages.len() + 64);
-        put_text(&mut bytes, &self.findings);
-        put(&mut bytes, self.pages.len() as i64);
-        for page in &self.pages {
-            put(&mut bytes, i64::from(page.slice));
-            put(&mut bytes, page.covered.0);
-            put(&mut bytes, page.covered.1);
-            put(&mut bytes, page.hidden as i64);
-            put(&mut bytes, page.items.len() as i64);
-            page.items
-                .iter()
-                .for_each(|item| put_text(&mut bytes, item));
-        }
-        bytes
-    }
-
     pub fn decode(bytes: &[u8]) -> Result<Handover, Failure> {
         let mut rest = bytes;
         let findings = take_text(&mut rest)?;
-        let mut pages = Vec::new();
+        let mut pages = Pages::default();
         for _ in 0..take(&mut rest)? {
             let slice = take(&mut rest)? as i32;
             let covered = (take(&mut rest)?, take(&mut rest)?);
             let hidden = take(&mut rest)? as u64;
             let count = take(&mut rest)?;
             let items = (0..count).map(|_| take_text(&mut rest));
-            pages.push(Page {
+            let items = items.collect::<Result<_, Failure>>()?;
+            let span = Span {
                 slice,
                 covered,
                 hidden,
-                items: items.collect::<Result<_, Failure>>()?,
-            });
+            };
+            pages.add(span, items);
         }
         Ok(Handover { findings, pages })
     }

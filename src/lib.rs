@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 mod alert;
 mod api;
+mod batch;
 mod bootstrap;
 mod check;
 mod clock;

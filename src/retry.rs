@@ -88,18 +88,20 @@ fn replay(
             Some(Reason::DuplicateUuid),
             Some(Reason::DuplicateKey),
         ] {
-            let again = letters
+            let again: Vec<&str> = letters
                 .iter()
                 .filter(|letter| letter.duplicate == reason)
-                .map(|letter| letter.payload.as_str());
-            let pages = parse(session, mappings, target, again)?;
-            if pages.is_empty() {
+                .map(|letter| letter.payload.as_str())
+                .collect();
+            if again.is_empty() {
                 continue;
             }
             target.replaying(reason);
-            postgres::transaction(|| {
+            target::patiently(target, &session.source, |target| {
+                let pages = parse(session, mappings, target, again.iter().copied())?;
+                let (texts, batches) = target::apart(pages);
                 let mut counts = Counts::default();
-                target.write(pages, &mut counts)?;
+                target.write(&texts, batches, &mut counts)?;
                 counts.pages = 0;
                 run::add(session.task.run_id, &counts, None)
             })?;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use crate::error::Failure;
 use crate::harvest::Session;
 use crate::mapping::Layout;
+use crate::postgres;
 use crate::record::{Batch, Reason};
 use crate::records::Records;
 use crate::run::Counts;
-use crate::source::TargetKind;
+use crate::source::{Source, TargetKind};
 use crate::synthese::Synthese;
 
 /// A page as it was parsed, with the text of its items.
@@ -35,8 +36,20 @@ pub trait Target {
     /// Takes what `prepare` found in the session that leads: from now on this one finds out nothing by itself.
     fn follow(&mut self, _findings: &str) {}
 
-    /// Writes a batch, with its lineage and its dead letters; what it did is added to `counts`. In a transaction.
-    fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure>;
+    /// Writes a batch, of which `texts` are the items page by page, with its lineage and its dead letters; what it did is
+    /// added to `counts`. In a transaction.
+    fn write(
+        &mut self,
+        texts: &[Vec<String>],
+        batches: Vec<Batch>,
+        counts: &mut Counts,
+    ) -> Result<(), Failure>;
+
+    /// Looks again at what it may have learnt in a transaction that was rolled back; false when it can't do again
+    /// what it did there. In a transaction.
+    fn renew(&mut self, _source: &Source) -> Result<bool, Failure> {
+        Ok(false)
+    }
 
     /// Deletes rows of the source, in the target and in the lineage. Returns how many went, and why one did not.
     fn delete(&mut self, ids: &[i64]) -> Result<(usize, Option<String>), Failure>;
@@ -48,6 +61,30 @@ pub trait Target {
 
     /// What is written from now on are dead letters, refused before for a reason that decides what they may replace.
     fn replaying(&mut self, refused_as: Option<Reason>);
+}
+
+/// How often a transaction is tried that deadlocked with others.
+const ATTEMPTS: usize = 5;
+
+/// Does something in a transaction; again when it deadlocked with another session, from what is in the database by then.
+pub fn patiently<R>(
+    target: &mut dyn Target,
+    source: &Source,
+    mut work: impl FnMut(&mut dyn Target) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    let mut attempt = 1;
+    loop {
+        match postgres::transaction(|| work(target)) {
+            Err(failure)
+                if failure.is_conflict()
+                    && attempt < ATTEMPTS
+                    && postgres::transaction(|| target.renew(source))? =>
+            {
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// The target of a source, opened for a run.
@@ -104,6 +141,12 @@ impl Opened {
             Opened::Records(_) => Ok(()),
         }
     }
+}
+
+/// The texts and the batches of pages, each side by side.
+pub fn apart(pages: Vec<Parsed>) -> (Vec<Vec<String>>, Vec<Batch>) {
+    let pages = pages.into_iter();
+    pages.map(|page| (page.items, page.batch)).unzip()
 }
 
 /// Reads items and keeps their texts.

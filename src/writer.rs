@@ -8,10 +8,9 @@ use pgrx::bgworkers::BackgroundWorker;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use crate::batch::{Compare, Place};
 use crate::error::Failure;
-use crate::fetch::Part;
-use crate::gather::{self, Compare};
-use crate::handover::{Handover, Page};
+use crate::handover::Handover;
 use crate::harvest;
 use crate::mapping::Layout;
 use crate::postgres;
@@ -20,13 +19,11 @@ use crate::run;
 use crate::settings;
 use crate::source::Source;
 use crate::synthese::Synthese;
-use crate::target::{self, Reader, Target};
+use crate::target::Target;
 use crate::worker::{self, SEPARATOR};
 
 /// backend_type in pg_stat_activity.
 pub const WRITER_TYPE: &str = "gn_harvest writer";
-/// How often a batch is tried that deadlocked with others.
-const ATTEMPTS: usize = 5;
 
 /// What a writer is started for.
 #[derive(Debug, Clone, Copy)]
@@ -93,18 +90,6 @@ pub extern "C-unwind" fn gn_harvest_writer(_argument: pg_sys::Datum) {
     }
 }
 
-/// What is needed to write for a run.
-struct Writer<'a> {
-    post: &'a Post,
-    source: Source,
-    owner: pg_sys::Oid,
-    search_path: &'a str,
-    layout: Layout,
-    compare: Compare,
-    synthese: Synthese,
-    reader: Reader,
-}
-
 fn serve(post: &Post, search_path: &str, queue: &mut Queue) -> Result<(), Failure> {
     let Some(setup) = next(queue)? else {
         return Ok(());
@@ -124,24 +109,24 @@ fn serve(post: &Post, search_path: &str, queue: &mut Queue) -> Result<(), Failur
         "gn_harvest: run {} of source {}: writing for process {}",
         post.run_id, source.name, post.leader
     ));
-    let synthese = postgres::transaction(|| open(&source, post.run_id, owner, search_path))?;
-    let reader = synthese.reader();
-    let mut writer = Writer {
-        post,
-        source,
-        owner,
-        search_path,
-        layout,
+    let mut synthese = postgres::transaction(|| open(&source, post.run_id, owner, search_path))?;
+    let place = Place {
+        run_id: post.run_id,
+        source: &source,
+        layout: &layout,
         compare: if compares {
             Compare::Keys
         } else {
             Compare::Nothing
         },
-        synthese,
-        reader,
+        leader: Some(post.leader),
     };
     while let Some(message) = next(queue)? {
-        writer.write(&message)?;
+        let handover = Handover::decode(&message)?;
+        drop(message);
+        synthese.follow(&handover.findings);
+        let batches = place.parse(&handover.pages, &synthese);
+        place.write(&handover.pages, batches, &mut synthese, None)?;
         queue.count_one();
     }
     Ok(())
@@ -168,59 +153,5 @@ fn next(queue: &mut Queue) -> Result<Option<Vec<u8>>, Failure> {
             Err(_) => return Ok(None),
         }
         postgres::reload_if_asked();
-    }
-}
-
-impl Writer<'_> {
-    /// Writes a batch; again when it deadlocked with another session, from what is in the database by then.
-    fn write(&mut self, message: &[u8]) -> Result<(), Failure> {
-        for attempt in 1.. {
-            match postgres::transaction(|| self.write_once(message)) {
-                Err(failure) if failure.sqlstate.starts_with("40") && attempt < ATTEMPTS => {
-                    // What it learnt in the transaction that was rolled back may not be so.
-                    let (source, run_id) = (&self.source, self.post.run_id);
-                    self.synthese = postgres::transaction(|| {
-                        open(source, run_id, self.owner, self.search_path)
-                    })?;
-                }
-                result => {
-                    postgres::give_memory_back();
-                    return result;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn write_once(&mut self, message: &[u8]) -> Result<(), Failure> {
-        let handover = Handover::decode(message)?;
-        self.synthese.follow(&handover.findings);
-        let parts = handover.pages.into_iter().map(|page| self.part(page));
-        let parts: Vec<Part<target::Parsed>> = parts.collect();
-        let place = gather::Place {
-            run_id: self.post.run_id,
-            source_id: self.post.source_id,
-            leader: Some(self.post.leader),
-        };
-        gather::write(&place, self.compare, parts, &mut self.synthese, None)
-    }
-
-    fn part(&self, page: Page) -> Part<target::Parsed> {
-        let value = target::parse(
-            &self.reader,
-            &self.layout,
-            page.items.iter().map(String::as_str),
-        );
-        Part {
-            slice: page.slice,
-            covered: page.covered,
-            rows: page.items.len(),
-            hidden: page.hidden,
-            value,
-            total: None,
-            bytes: 0,
-            elapsed: Duration::ZERO,
-            server_date: None,
-        }
     }
 }

@@ -108,8 +108,9 @@ pub(super) fn try_out(
         let mut opened = Opened::open(session)?;
         let reader = opened.target().reader();
         let pages = vec![target::parse(&reader, &layout, page.items())];
+        let (texts, batches) = target::apart(pages);
         let mut counts = Counts::default();
-        opened.target().write(pages, &mut counts)?;
+        opened.target().write(&texts, batches, &mut counts)?;
         let formats = opened.synthese().map(|synthese| synthese.formats());
         let load = load_of(session, &mut opened);
         let sample = sample_row(session)?;

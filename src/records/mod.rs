@@ -18,7 +18,7 @@ use crate::run::{self, Counts};
 use crate::source::Source;
 use crate::synthese::lineage;
 use crate::synthese::rejects::{self, DeadLetter};
-use crate::target::{Parsed, Reader, Target};
+use crate::target::{Reader, Target};
 use gather::{Gathered, Kept};
 use identity::{Decision, Known};
 pub use planner::RecordsPlanner;
@@ -141,13 +141,13 @@ impl Target for Records {
         })
     }
 
-    fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure> {
-        let (texts, batches): (Vec<Vec<String>>, Vec<Batch>) = pages
-            .into_iter()
-            .map(|page| (page.items, page.batch))
-            .unzip();
-        let Gathered { kept, mut letters } = gather::gather(&texts, batches, counts);
-        self.note_flaws(&kept);
+    fn write(
+        &mut self,
+        texts: &[Vec<String>],
+        batches: Vec<Batch>,
+        counts: &mut Counts,
+    ) -> Result<(), Failure> {
+        let Gathered { kept, mut letters } = gather::gather(texts, batches, counts);
         let sorted = self.sort(&kept, &mut letters, counts)?;
         let (source_id, run_id) = (self.source_id, self.run_id);
         let mut refused = Vec::new();
@@ -171,7 +171,14 @@ impl Target for Records {
             "UPDATE gn_harvest.source_state SET observations = observations + $2 WHERE source_id = $1 AND $2 <> 0",
             &[self.source_id.into(), gained.into()],
         )?;
+        // Last: a batch that fails before it is written again.
+        self.note_flaws(&kept);
         Ok(())
+    }
+
+    fn renew(&mut self, source: &Source) -> Result<bool, Failure> {
+        self.has_rejects |= rejects::any(source.id)?;
+        Ok(true)
     }
 
     fn replaying(&mut self, reason: Option<Reason>) {

@@ -12,7 +12,7 @@ use crate::record::{Batch, Reason};
 use crate::run::Counts;
 use crate::source::Source;
 use crate::synthese::planned::{self, Row};
-use crate::target::{Parsed, Reader, Target};
+use crate::target::{Reader, Target};
 
 pub struct RecordsPlanner {
     records: Records,
@@ -97,12 +97,13 @@ impl Target for RecordsPlanner {
     }
 
     /// Counts what would be written, and writes nothing.
-    fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure> {
-        let (texts, batches): (Vec<Vec<String>>, Vec<Batch>) = pages
-            .into_iter()
-            .map(|page| (page.items, page.batch))
-            .unzip();
-        let Gathered { kept, mut letters } = gather::gather(&texts, batches, counts);
+    fn write(
+        &mut self,
+        texts: &[Vec<String>],
+        batches: Vec<Batch>,
+        counts: &mut Counts,
+    ) -> Result<(), Failure> {
+        let Gathered { kept, mut letters } = gather::gather(texts, batches, counts);
         self.records.note_flaws(&kept);
         let sorted = self.records.sort(&kept, &mut letters, counts)?;
         counts.inserted += sorted.new.len() as i64;

@@ -18,6 +18,7 @@ use crate::mapping::column_index;
 use crate::postgres;
 use crate::record::{self, Batch, Reason, Rejection, Value};
 use crate::run::Counts;
+use crate::source::Source;
 use crate::target::{Parsed, Reader, Target};
 
 /// Item, why, SQLSTATE.
@@ -119,12 +120,13 @@ impl Target for Synthese {
         }
     }
 
-    fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure> {
-        let (texts, batches): (Vec<Vec<String>>, Vec<Batch>) = pages
-            .into_iter()
-            .map(|page| (page.items, page.batch))
-            .unzip();
-        let (records, items, mut letters, references) = gather::gather(&texts, batches, counts);
+    fn write(
+        &mut self,
+        texts: &[Vec<String>],
+        batches: Vec<Batch>,
+        counts: &mut Counts,
+    ) -> Result<(), Failure> {
+        let (records, items, mut letters, references) = gather::gather(texts, batches, counts);
         if !self.follows {
             let said = records.iter().map(|(_, record)| record);
             self.learn_formats(said.clone())?;
@@ -164,6 +166,11 @@ impl Target for Synthese {
 
     fn datasets_here(&mut self, batch: Batch) -> Result<HashSet<String>, Failure> {
         self.find_datasets(batch)
+    }
+
+    fn renew(&mut self, source: &Source) -> Result<bool, Failure> {
+        self.look_again(source)?;
+        Ok(true)
     }
 
     fn replaying(&mut self, refused_as: Option<Reason>) {

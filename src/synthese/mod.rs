@@ -162,6 +162,26 @@ impl Synthese {
         Ok((synthese, former))
     }
 
+    /// Reads once more what the target is, after a transaction that was rolled back; what this run has found out of the
+    /// source stays. In a transaction.
+    fn look_again(&mut self, source: &Source) -> Result<(), Failure> {
+        let path = self.search_path.clone();
+        let fresh = Self::open(source, self.run_id, self.owner, &path)?;
+        // Those that it was to say are still to be said, its own included.
+        let mut before = std::mem::replace(self, fresh);
+        self.warnings.append(&mut before.warnings);
+        before.formats.changed = !before.follows;
+        before.heard.forget_marks();
+        self.has_rejects |= before.has_rejects;
+        self.formats = before.formats;
+        self.heard = before.heard;
+        self.follows = before.follows;
+        self.shared = before.shared;
+        self.replayed = before.replayed;
+        self.touched = before.touched;
+        self.load().map(|_| ())
+    }
+
     pub fn lengths(&self) -> Lengths {
         self.referential.lengths.clone()
     }

@@ -24,7 +24,7 @@ use crate::postgres;
 use crate::record::{Batch, DatasetReference, Reason, Record};
 use crate::run::Counts;
 use crate::source::Source;
-use crate::target::{Parsed, Reader, Target};
+use crate::target::{Reader, Target};
 
 pub struct Planner {
     synthese: Synthese,
@@ -316,12 +316,13 @@ impl Target for Planner {
     }
 
     /// Counts what would be written, and writes nothing.
-    fn write(&mut self, pages: Vec<Parsed>, counts: &mut Counts) -> Result<(), Failure> {
-        let (texts, batches): (Vec<Vec<String>>, Vec<Batch>) = pages
-            .into_iter()
-            .map(|page| (page.items, page.batch))
-            .unzip();
-        let (records, items, mut letters, references) = gather::gather(&texts, batches, counts);
+    fn write(
+        &mut self,
+        texts: &[Vec<String>],
+        batches: Vec<Batch>,
+        counts: &mut Counts,
+    ) -> Result<(), Failure> {
+        let (records, items, mut letters, references) = gather::gather(texts, batches, counts);
         let records = self.unmet(records, counts)?;
         self.hear(references);
         let synthese = &mut self.synthese;

@@ -31,6 +31,11 @@ impl Heard {
         new
     }
 
+    /// What was noted of it elsewhere is gone: it is new once more.
+    pub fn forget_marks(&mut self) {
+        self.marks.clear();
+    }
+
     /// All that was said so far, once.
     pub fn take(&mut self) -> Metadata {
         std::mem::take(&mut self.told)

@@ -58,7 +58,8 @@ fn an_interrupt_from_the_keyboard_stops_the_run() {
     let token = session.cancel_token();
     let error = std::thread::scope(|scope| {
         let caller = scope.spawn(move || session.batch_execute("SELECT gn_harvest.run('cen')"));
-        database.wait_until(30, "SELECT gn_harvest.is_running('cen')");
+        // Its lock is held before its row can be seen.
+        database.wait_until(30, "SELECT EXISTS (SELECT FROM gn_harvest.run_progress)");
         token.cancel_query(NoTls).expect("a cancel request");
         caller.join().expect("the caller").expect_err("a cancel")
     });

@@ -17,6 +17,7 @@ mod clockwork;
 mod contract;
 mod counts;
 mod dashboard;
+mod deadlocks;
 mod deletions;
 mod docs;
 mod docs_fr;
