@@ -408,12 +408,12 @@ impl Plan {
             self.pace.widen();
             return;
         }
-        let share = counted.max(1).div_ceil(answer.rows.max(1));
+        let bytes = answer.bytes as f64 * (counted as f64 / answer.rows.max(1) as f64);
         self.pace.after_window(
             asked,
             Cost {
                 rows: counted,
-                bytes: answer.bytes.saturating_mul(share),
+                bytes: bytes as u64, // saturates
                 time: answer.time,
             },
         );
