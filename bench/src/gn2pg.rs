@@ -10,7 +10,7 @@ use gn_harvest_outside::gn2pg::{Gn2pg, Settings, V1_10};
 use crate::load::{self, FirstLoads};
 use crate::stage::{EXPORT, Stage};
 use crate::table::{Row, Table};
-use crate::{Asked, say};
+use crate::{Asked, machine, say};
 
 const WHAT: &str = "GN2PG 1.10.1, 4 threads";
 /// Its defaults otherwise: pages of 1000 rows among them.
@@ -21,6 +21,8 @@ const ROWS: u32 = 10_000;
 /// A full download of GN2PG's.
 struct Download {
     seconds: f64,
+    /// Of all cores.
+    busy: f64,
     /// Of which its import, by its own log.
     import: f64,
     /// Rows of the target that it left.
@@ -48,14 +50,22 @@ pub fn measure(stage: &Stage, asked: &Asked, loads: Option<&FirstLoads>, table: 
             .seconds(download.seconds / share)
             .rate(f64::from(rows) / download.seconds)
             .note(format!(
-                "once: {:.1} s, of which its import {:.1} s; {} of {rows} rows arrived in gn_synthese.synthese",
-                download.seconds, download.import, download.arrived
+                "once: {:.1} s, of which its import {:.1} s; {:.2} cores busy; {} of {rows} rows arrived in gn_synthese.synthese",
+                download.seconds,
+                download.import,
+                download.busy / download.seconds,
+                download.arrived
             )),
     );
     load::add_source_side(table, WHAT, &download.served, f64::from(rows));
-    for (what, seconds) in loads.iter().flat_map(|loads| &loads.ours) {
+    for (what, seconds, busy) in loads.iter().flat_map(|loads| &loads.ours) {
         let faster = download.seconds / share / seconds;
-        table.add(Row::new(format!("{what}, beside it")).ratio_to(faster, "as fast as GN2PG"));
+        let less = download.busy / share / busy;
+        table.add(
+            Row::new(format!("{what}, beside it"))
+                .ratio_to(faster, "as fast as GN2PG")
+                .note(format!("{less:.2} × less time of cores")),
+        );
     }
 }
 
@@ -78,9 +88,10 @@ fn download(stage: &Stage, rows: u32) -> Download {
     );
     stage.settle(&database);
     stage.partner.clear_figures();
-    let start = Instant::now();
+    let (start, busy) = (Instant::now(), machine::busy());
     let said = gn2pg.download();
     let seconds = start.elapsed().as_secs_f64();
+    let busy = machine::busy() - busy;
     let served = stage.partner.figures();
     check(&database, rows, &said);
     let import = database.value(
@@ -88,6 +99,7 @@ fn download(stage: &Stage, rows: u32) -> Download {
     );
     Download {
         seconds,
+        busy,
         import: import.parse().expect("seconds"),
         arrived: database.number("SELECT count(*) FROM gn_synthese.synthese"),
         served,

@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use geonature_simulator::Statistics;
 use gn_harvest_outside::{Database, Row, rows};
 
+use crate::machine;
 use crate::stage::{SOURCE, Stage};
 
 pub struct Harvest {
     pub seconds: f64,
+    /// Of all cores, the partner's and everybody else's on this machine too.
+    pub busy: f64,
     pub wal: f64,
     pub row: Row,
     /// Peak private memory of each worker, in MB.
@@ -65,7 +68,7 @@ pub fn run_by(stage: &Stage, database: &Database, mode: &str, writers: usize) ->
 /// Runs the source of a copy; the caller has settled it.
 pub fn run(stage: &Stage, database: &Database, mode: &str) -> Harvest {
     stage.partner.clear_figures();
-    let wal = stage.wal();
+    let (wal, busy) = (stage.wal(), machine::busy());
     let over = AtomicBool::new(false);
     let start = Instant::now();
     let (row, seconds, seen) = std::thread::scope(|scope| {
@@ -80,6 +83,7 @@ pub fn run(stage: &Stage, database: &Database, mode: &str) -> Harvest {
     assert_eq!(row["status"].as_deref(), Some("succeeded"), "{row:#?}");
     Harvest {
         seconds,
+        busy: machine::busy() - busy,
         wal: stage.wal() - wal,
         row,
         memory: seen.memory.into_values().collect(),

@@ -20,8 +20,8 @@ const LOADS: [(&str, &str, usize); 4] = [
 /// Seconds of the first loads of all observations.
 pub struct FirstLoads {
     pub limit: f64,
-    /// Each of ours, as the table calls it.
-    pub ours: Vec<(String, f64)>,
+    /// Each of ours, as the table calls it, with the seconds that cores were busy.
+    pub ours: Vec<(String, f64, f64)>,
 }
 
 pub fn measure(stage: &Stage, asked: &Asked, table: &mut Table) -> FirstLoads {
@@ -67,7 +67,8 @@ pub fn measure(stage: &Stage, asked: &Asked, table: &mut Table) -> FirstLoads {
         };
         let what = format!("{what}{alone}");
         add(table, &what, runs, Some(limit), size);
-        loads.ours.push((what, seconds(runs)));
+        let busy = median(runs.iter().map(|run| run.busy).collect());
+        loads.ours.push((what, seconds(runs), busy));
     }
     loads
 }
@@ -107,8 +108,9 @@ fn add(table: &mut Table, what: &str, runs: &[Harvest], limit: Option<f64>, size
         None => Row::new(what),
     };
     table.add(row.seconds(seconds).rate(size / seconds).note(format!(
-        "{}; WAL {:.0} MB; private memory of workers {} MB{slices}",
+        "{}; {:.2} cores busy; WAL {:.0} MB; private memory of workers {} MB{slices}",
         spread(&times),
+        last.busy / last.seconds,
         last.wal / 1e6,
         memory.join(" + ")
     )));

@@ -29,3 +29,17 @@ pub fn load() -> String {
         .collect::<Vec<_>>()
         .join(", ")
 }
+
+/// Seconds that all cores together have been busy since the machine began, whoever kept them so.
+pub fn busy() -> f64 {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let all = text.lines().next().unwrap_or_default();
+    let ticks: Vec<f64> = all
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|ticks| ticks.parse().ok())
+        .collect();
+    let at = |index: usize| ticks.get(index).copied().unwrap_or(0.0);
+    // user, nice, system, irq, softirq; the kernel counts hundredths here, whatever its own tick is.
+    [0, 1, 2, 5, 6].map(at).iter().sum::<f64>() / 100.0
+}
