@@ -368,7 +368,8 @@ impl Writer<'_> {
     }
 }
 
-/// Finds out what writers have to know of parts; all of it, to be handed to one. The parts are gone before it is waited for.
+/// Finds out what writers have to know of parts; all of it, to be handed to one. What was parsed is gone
+/// before that is put together, and the texts before a writer is waited for.
 fn announce(
     session: &Session,
     target: &mut dyn Target,
@@ -384,8 +385,13 @@ fn announce(
         }
         Ok(findings)
     })?;
-    let texts = parts.iter().map(|part| (span(part), &part.value.items[..]));
-    Ok(handover::encode(&findings, texts))
+    let texts: Vec<(Span, Vec<String>)> = parts
+        .into_iter()
+        .map(|part| (span(&part), part.value.items))
+        .collect();
+    postgres::give_memory_back();
+    let pages = texts.iter().map(|(span, items)| (*span, &items[..]));
+    Ok(handover::encode(&findings, pages))
 }
 
 fn apart(parts: Vec<Part<Parsed>>) -> (Pages, Vec<Batch>) {

@@ -113,7 +113,7 @@ fn main() {
         _ => None,
     };
     if let Some(name) = kept {
-        table::write(&name, asked.size, &text);
+        table::write(&name, &text);
     }
 }
 

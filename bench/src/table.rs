@@ -99,14 +99,14 @@ impl Table {
 }
 
 /// Puts a table in the place of the one of that name before.
-pub fn write(name: &str, size: u32, text: &str) {
+pub fn write(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let before = fs::read_to_string(&path).expect("bench/README.md");
     let (begin, end) = (
         format!("<!-- results {name} -->\n"),
         format!("<!-- end {name} -->\n"),
     );
-    let part = format!("{begin}### {size} observations\n\n{text}{end}");
+    let part = format!("{begin}### {name} observations\n\n{text}{end}");
     let after = match (before.find(&begin), before.find(&end)) {
         (Some(from), Some(to)) if from < to => {
             format!("{}{part}{}", &before[..from], &before[to + end.len()..])
