@@ -179,7 +179,11 @@ impl Synthese {
         self.shared = before.shared;
         self.replayed = before.replayed;
         self.touched = before.touched;
-        self.load().map(|_| ())
+        match before.load {
+            // What goes on without the right of the fast load did so before: a replay, a deletion.
+            Load::Forbidden(_) => Ok(()),
+            _ => self.load().map(|_| ()),
+        }
     }
 
     pub fn lengths(&self) -> Lengths {
